@@ -1,0 +1,86 @@
+"""Settings of the machine (environment) and of a run (presets and `key=value` overrides)."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from platformdirs import user_cache_path
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from common.errors import UsageError
+
+
+class Strict(BaseModel):
+    """A frozen record that refuses unknown fields: the base of every config, card and manifest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Settings(BaseSettings):
+    """What the machine decides, read from `ESPALIER_*` variables or a `.env` file."""
+
+    model_config = SettingsConfigDict(env_prefix="ESPALIER_", env_file=".env", extra="ignore")
+
+    environment: Literal["development", "production"] = "development"
+    home: Path = Field(default_factory=lambda: user_cache_path("espalier"), description="cache, bundles, registry")
+    data_mirror: str = Field("", description="folder or URL laid out as <id>/<file>")
+    offline: bool = Field(False, description="never open a connection for data")
+    tracking_uri: str = Field("", description="MLflow server; default sqlite:///<home>/mlflow.db")
+    signing_key: Path | None = Field(None, description="Ed25519 private key (PEM): bundles are signed when saved")
+    verify_key: Path | None = Field(None, description="Ed25519 public key (PEM): unsigned bundles are refused")
+
+    @property
+    def mlflow_uri(self) -> str:
+        """MLflow's file store is retired, so the default is a local SQLite file."""
+        return self.tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+
+
+@lru_cache
+def settings() -> Settings:
+    """The settings, read once; tests call `settings.cache_clear()` after changing the environment."""
+    return Settings()
+
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+
+def build_config(config_type: type[ConfigT], presets: dict[str, dict[str, Any]], preset: str, overrides: list[str]) -> ConfigT:
+    """A preset with `a.b=value` overrides applied.
+
+    Raises `UsageError` naming the preset or the field, what was got and what is known.
+    """
+    if preset not in presets:
+        raise UsageError("unknown preset", got=repr(preset), expected=f"one of {', '.join(presets)}")
+    values: dict[str, Any] = json.loads(json.dumps(presets[preset]))
+    for override in overrides:
+        key, sign, text = override.partition("=")
+        if not sign or not key:
+            raise UsageError("an override is written key=value", got=repr(override), expected="for example seed=7")
+        node = values
+        *parents, leaf = key.split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise UsageError("only sections have fields", where=key, got=f"{parent!r}, a value", expected="a section")
+        node[leaf] = _parse(text)
+    try:
+        return config_type.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        expected = first["msg"]
+        if first["type"] == "extra_forbidden":
+            raise UsageError("unknown setting", where=where, fix=f"known are {', '.join(config_type.model_fields)}") from None
+        raise UsageError("bad setting", where=where, got=repr(first["input"]), expected=expected) from None
+
+
+def _parse(text: str) -> Any:
+    """`3`, `0.1`, `true`, `null`, `[1,2]` as JSON; anything else is text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

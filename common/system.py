@@ -1,0 +1,133 @@
+"""System and Predictor, and the registry of systems by entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from common.errors import SystemUnavailable
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from common.bundle import Bundle
+
+GROUP = "espalier.systems"
+
+
+class Predictor(Protocol):
+    """All that serving knows of a system.
+
+    `predict` always takes a batch and answers in the same order and length; N rows together
+    give exactly what N rows alone give, and it may be called from several threads.
+    """
+
+    request: type[BaseModel]
+    response: type[BaseModel]
+
+    @classmethod
+    def load(cls, bundle: Bundle, device: str = "cpu") -> Self:
+        """Build the predictor from a verified bundle."""
+
+    def predict(self, batch: Sequence[Any]) -> list[Any]:
+        """Answer every request of the batch."""
+
+
+@dataclass(frozen=True)
+class System:
+    """What a system is called and where its rooms are: strings only, so listing stays fast.
+
+    `config`, `presets`, `train`, `evaluate`, `bench` and `predictor` are `"module:attribute"`:
+    `train(config) -> Bundle`, `evaluate(bundle) -> Report`, `bench(config) -> list[Report]`.
+    """
+
+    name: str
+    summary: str
+    task: str
+    risk: str
+    datasets: tuple[str, ...]
+    extras: tuple[str, ...]
+    presets: tuple[str, ...] = ("sample", "reference", "full")
+    config: str = ""
+    train: str = ""
+    evaluate: str = ""
+    bench: str = ""
+    predictor: str = ""
+    search_space: str = ""
+    score: str = ""
+
+    @property
+    def vertical(self) -> str:
+        """The part of the name before the dot."""
+        return self.name.partition(".")[0]
+
+    @property
+    def short_name(self) -> str:
+        """The part of the name after the dot, as in the routes."""
+        return self.name.partition(".")[2]
+
+    def load(self, room: str) -> Any:
+        """Import what a room's `"module:attribute"` string names.
+
+        Raises `SystemUnavailable` when the system lacks the room or a package of its extra is missing.
+        """
+        target: str = getattr(self, room)
+        if not target:
+            raise SystemUnavailable(f"this system has no {room}", where=self.name)
+        module, _, attribute = target.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            extras = ",".join(self.extras)
+            raise SystemUnavailable(
+                f"the package {error.name!r} is not installed", where=self.name, fix=f"pip install -e '.[{extras}]'"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An entry point that failed to import, kept in the list with its error."""
+
+    name: str
+    error: str
+
+
+def discover() -> dict[str, System | Broken]:
+    """All registered systems by name, ours and third parties', in alphabetical order."""
+    return {entry.name: _load(entry) for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}
+
+
+def find(name: str) -> System:
+    """One system by its full name; raises `SystemUnavailable` when it is unknown or broken."""
+    known = discover()
+    system = known.get(name)
+    if system is None:
+        raise SystemUnavailable("unknown system", got=repr(name), expected=f"one of {', '.join(known)}")
+    if isinstance(system, Broken):
+        raise SystemUnavailable(f"this system cannot be imported ({system.error})", where=name)
+    return system
+
+
+def in_vertical(vertical: str) -> list[System]:
+    """The working systems of one vertical; raises `SystemUnavailable` when there is none."""
+    systems = [s for s in discover().values() if isinstance(s, System)]
+    found = [s for s in systems if s.vertical == vertical]
+    if not found:
+        known = ", ".join(sorted({s.vertical for s in systems}))
+        raise SystemUnavailable("no system in this vertical", got=repr(vertical), expected=f"one of {known}")
+    return found
+
+
+def _load(entry: EntryPoint) -> System | Broken:
+    try:
+        system = entry.load()
+    except Exception as error:  # a broken plug-in must not take the others down
+        return Broken(entry.name, f"{type(error).__name__}: {error}")
+    if not isinstance(system, System):
+        return Broken(entry.name, f"{entry.value} is a {type(system).__name__}, expected a System")
+    if system.name != entry.name:
+        return Broken(entry.name, f"registered as {entry.name!r} but calls itself {system.name!r}")
+    return system

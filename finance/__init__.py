@@ -1,0 +1,1 @@
+"""Finance: credit scoring, fraud detection, customer service and speech recognition."""

@@ -1,0 +1,21 @@
+"""Credit scoring: a WOE scorecard, an additive boosting challenger, decisions with exact reasons."""
+
+from common.system import System
+
+ROOM = "finance.credit_scoring"
+
+SYSTEM = System(
+    name=ROOM,
+    summary="Score an applicant, decide, and say exactly why.",
+    task="binary classification (default) on tabular applications",
+    risk="high: creditworthiness of natural persons (EU AI Act, Annex III 5b)",
+    datasets=("credit-german", "credit-south-german", "credit-taiwan-default"),
+    extras=("finance",),
+    config=f"{ROOM}.config:Config",
+    train=f"{ROOM}.train:train",
+    evaluate=f"{ROOM}.evaluate:evaluate",
+    bench=f"{ROOM}.bench:bench",
+    predictor=f"{ROOM}.serve:CreditPredictor",
+    search_space=f"{ROOM}.config:search_space",
+    score=f"{ROOM}.score:score_file",
+)

@@ -1,0 +1,1 @@
+"""Healthcare: disease diagnosis, health risk, medical records and drug recommendation."""

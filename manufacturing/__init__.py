@@ -1,0 +1,1 @@
+"""Manufacturing: visual inspection, anomaly detection, production scheduling and predictive maintenance."""
