@@ -48,7 +48,9 @@ def settings() -> Settings:
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 
-def build_config(config_type: type[ConfigT], presets: dict[str, dict[str, Any]], preset: str, overrides: list[str]) -> ConfigT:
+def build_config(
+    config_type: type[ConfigT], presets: dict[str, dict[str, Any]], preset: str, overrides: list[str]
+) -> ConfigT:
     """A preset with `a.b=value` overrides applied.
 
     Raises `UsageError` naming the preset or the field, what was got and what is known.
@@ -65,7 +67,9 @@ def build_config(config_type: type[ConfigT], presets: dict[str, dict[str, Any]],
         for parent in parents:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
-                raise UsageError("only sections have fields", where=key, got=f"{parent!r}, a value", expected="a section")
+                raise UsageError(
+                    "only sections have fields", where=key, got=f"{parent!r}, a value", expected="a section"
+                )
         node[leaf] = _parse(text)
     try:
         return config_type.model_validate(values)
@@ -74,7 +78,9 @@ def build_config(config_type: type[ConfigT], presets: dict[str, dict[str, Any]],
         where = ".".join(str(part) for part in first["loc"])
         expected = first["msg"]
         if first["type"] == "extra_forbidden":
-            raise UsageError("unknown setting", where=where, fix=f"known are {', '.join(config_type.model_fields)}") from None
+            raise UsageError(
+                "unknown setting", where=where, fix=f"known are {', '.join(config_type.model_fields)}"
+            ) from None
         raise UsageError("bad setting", where=where, got=repr(first["input"]), expected=expected) from None
 
 

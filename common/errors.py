@@ -1,23 +1,23 @@
 """Every error Espalier raises on purpose; each is one sentence for a person.
 
-    EspalierError
-    ├── UsageError            wrong command, option, preset or override       exit 2
-    ├── SystemUnavailable     unknown or broken system, or its extra missing  exit 2
-    ├── DataError             something about data
-    │   ├── DatasetUnavailable    not in cache, mirror or at its url
-    │   ├── DataCorrupted         truncated download or wrong hash
-    │   ├── SchemaError           a column or value is not what the card says
-    │   └── AuditError            a leak, or labels that differ from the card
-    ├── BundleError           something about a trained artefact
-    │   ├── BundleCorrupted       a file does not match its hash
-    │   ├── BundleTooNew          written by a newer major format
-    │   └── SignatureInvalid      not signed by the configured key
-    ├── RegistryError         an alias or version that cannot be given
-    └── RequestError          a request the service cannot answer
-        ├── InvalidRequest        a field is wrong                            HTTP 422
-        ├── RequestTooLarge       body over the limit                         HTTP 413
-        ├── Overloaded            queue full                                  HTTP 503
-        └── DeadlineExceeded      not answered in time                        HTTP 504
+EspalierError
+├── UsageError            wrong command, option, preset or override       exit 2
+├── SystemUnavailable     unknown or broken system, or its extra missing  exit 2
+├── DataError             something about data
+│   ├── DatasetUnavailable    not in cache, mirror or at its url
+│   ├── DataCorrupted         truncated download or wrong hash
+│   ├── SchemaError           a column or value is not what the card says
+│   └── AuditError            a leak, or labels that differ from the card
+├── BundleError           something about a trained artefact
+│   ├── BundleCorrupted       a file does not match its hash
+│   ├── BundleTooNew          written by a newer major format
+│   └── SignatureInvalid      not signed by the configured key
+├── RegistryError         an alias or version that cannot be given
+└── RequestError          a request the service cannot answer
+    ├── InvalidRequest        a field is wrong                            HTTP 422
+    ├── RequestTooLarge       body over the limit                         HTTP 413
+    ├── Overloaded            queue full                                  HTTP 503
+    └── DeadlineExceeded      not answered in time                        HTTP 504
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class EspalierError(Exception):
     def sentence(self) -> str:
         """`where: what: got X, expected Y; fix.` with the absent parts left out."""
         text = f"{self.where}: {self.what}" if self.where else self.what
-        facts = [f"{name} {value}" for name, value in (("got", self.got), ("expected", self.expected)) if value is not None]
+        facts = [
+            f"{name} {value}" for name, value in (("got", self.got), ("expected", self.expected)) if value is not None
+        ]
         if facts:
             text += ": " + ", ".join(facts)
         if self.fix:

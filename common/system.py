@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from common.errors import SystemUnavailable
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from common.bundle import Bundle
 
 GROUP = "espalier.systems"
@@ -22,11 +20,13 @@ class Predictor(Protocol):
     """All that serving knows of a system.
 
     `predict` always takes a batch and answers in the same order and length; N rows together
-    give exactly what N rows alone give, and it may be called from several threads.
+    give exactly what N rows alone give, and it may be called from several threads. The pydantic types
+    `request` and `response` may belong to the class or, when the fields depend on the training data, to
+    the loaded predictor.
     """
 
-    request: type[BaseModel]
-    response: type[BaseModel]
+    request: Any
+    response: Any
 
     @classmethod
     def load(cls, bundle: Bundle, device: str = "cpu") -> Self:
@@ -41,7 +41,8 @@ class System:
     """What a system is called and where its rooms are: strings only, so listing stays fast.
 
     `config`, `presets`, `train`, `evaluate`, `bench` and `predictor` are `"module:attribute"`:
-    `train(config) -> Bundle`, `evaluate(bundle) -> Report`, `bench(config) -> list[Report]`.
+    `train(config) -> Bundle`, `evaluate(bundle) -> (Report, sections of its page)`, `bench(config) -> list[Report]`,
+    and `objective(config, trial) -> float` on validation data for tuning.
     """
 
     name: str
@@ -56,8 +57,7 @@ class System:
     evaluate: str = ""
     bench: str = ""
     predictor: str = ""
-    search_space: str = ""
-    score: str = ""
+    objective: str = ""
 
     @property
     def vertical(self) -> str:

@@ -1,0 +1,1 @@
+"""A vertical as a microservice: `app.create_app`, `run.serve`."""

@@ -16,6 +16,5 @@ SYSTEM = System(
     evaluate=f"{ROOM}.evaluate:evaluate",
     bench=f"{ROOM}.bench:bench",
     predictor=f"{ROOM}.serve:CreditPredictor",
-    search_space=f"{ROOM}.config:search_space",
-    score=f"{ROOM}.score:score_file",
+    objective=f"{ROOM}.train:objective",
 )

@@ -1,0 +1,5 @@
+"""`python -m common` is `espalier`."""
+
+from common.cli import main
+
+main()

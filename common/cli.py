@@ -1,0 +1,274 @@
+"""The command line; every body imports what it needs, so that `--help` and `list` stay fast."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from common.errors import EspalierError
+
+app = typer.Typer(
+    help="Espalier: complete industry AI systems on one small frame.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Data sets: list the cards, download and verify, audit.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+SystemName = Annotated[str, typer.Argument(metavar="SYSTEM", help="vertical.system, as in `espalier list`")]
+Preset = Annotated[str, typer.Option(help="sample, reference or full")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="settings, e.g. seed=7")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON on stdout; logs go to stderr")]
+
+
+def main() -> None:
+    """Run a command; an `EspalierError` is one sentence on stderr and its exit code."""
+    try:
+        app()
+    except EspalierError as error:
+        typer.echo(f"espalier: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@app.command("list")
+def list_systems(as_json: AsJson = False) -> None:
+    """The systems with task, presets and risk; broken ones with their error."""
+    from common.system import Broken, discover
+
+    systems = discover()
+    if as_json:
+        rows = [
+            {"name": s.name, "error": s.error}
+            if isinstance(s, Broken)
+            else {"name": s.name, "task": s.task, "summary": s.summary, "presets": s.presets, "risk": s.risk}
+            for s in systems.values()
+        ]
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    for system in systems.values():
+        if isinstance(system, Broken):
+            typer.echo(f"{system.name}  BROKEN: {system.error}")
+        else:
+            typer.echo(f"{system.name}  {system.summary}\n    {system.task}; presets {', '.join(system.presets)}")
+            typer.echo(f"    risk {system.risk}")
+
+
+@data_app.command("list")
+def data_list(as_json: AsJson = False) -> None:
+    """All data set cards."""
+    from common.data import all_cards
+
+    cards = all_cards()
+    if as_json:
+        typer.echo(json.dumps([card.model_dump(mode="json") for card in cards], indent=1, ensure_ascii=False))
+        return
+    for card in cards:
+        typer.echo(f"{card.id}  {card.title}; {card.rows:,} rows; {card.licence}")
+
+
+@data_app.command("get")
+def data_get(name: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """Fetch a data set into the cache (mirror, then its url), verify it and print the paths."""
+    from common.data import fetch, load_card
+
+    for path in fetch(load_card(name)).values():
+        typer.echo(path)
+
+
+@data_app.command("check")
+def data_check(name: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """Verify a data set against its card and audit it; exits 1 when the audit finds an error."""
+    from common.data import fetch, load_card
+    from common.data.audit import audit
+    from common.data.schema import check_schema
+    from common.data.table import read_table
+
+    card = load_card(name)
+    frame = read_table(card, fetch(card))
+    check_schema(frame, card)
+    result = audit(frame, card)
+    for finding in result.findings:
+        typer.echo(f"{finding.level:8}{finding.sentence}")
+    result.raise_on_error()
+    typer.echo(f"{card.id}: {len(frame):,} rows agree with the card.")
+
+
+@app.command()
+def train(
+    system: SystemName,
+    overrides: Overrides = None,
+    preset: Preset = "reference",
+    register: Annotated[bool, typer.Option(help="register the bundle in MLflow")] = False,
+    alias: Annotated[str, typer.Option(help="registry alias to give it")] = "production",
+    allow_simulated: Annotated[bool, typer.Option(help="let a bundle of simulated data be `production`")] = False,
+) -> None:
+    """Data to bundle; prints the bundle's path last."""
+    from common.progress import working
+    from common.system import find
+
+    found = find(system)
+    config = _config(found, preset, overrides)
+    with working(f"training {system} ({preset})"):
+        bundle = found.load("train")(config)
+    if register:
+        from common.training.registry import register as register_bundle
+
+        with working("registering"):
+            typer.echo(register_bundle(bundle, alias, allow_simulated=allow_simulated), err=True)
+    typer.echo(bundle.path)
+
+
+@app.command()
+def tune(
+    system: SystemName,
+    overrides: Overrides = None,
+    preset: Preset = "reference",
+    trials: Annotated[int, typer.Option(min=1)] = 20,
+) -> None:
+    """Search the system's declared space on validation data; prints the best settings as overrides."""
+    from common.progress import bar
+    from common.system import find
+    from common.training.tuning import tune as run
+
+    found = find(system)
+    with bar(f"tuning {system}", trials) as advance:
+        study = run(found, _config(found, preset, overrides), trials, lambda study, trial: advance(1))
+    typer.echo(f"best validation value {study.best_value:.5f} with", err=True)
+    for name, value in study.best_params.items():
+        typer.echo(f"{name}={value}")
+
+
+@app.command()
+def evaluate(bundle: Annotated[str, typer.Argument(help="folder, or models:/<system>@<alias>")]) -> None:
+    """The report of one bundle on its test part, as HTML and JSON; prints the page's path last."""
+    from common.demo import report
+
+    opened = _open(bundle)
+    typer.echo(report(opened))
+
+
+@app.command()
+def bench(
+    target: Annotated[str, typer.Argument(metavar="SYSTEM|VERTICAL|all")],
+    overrides: Overrides = None,
+    preset: Preset = "reference",
+    as_json: AsJson = False,
+) -> None:
+    """The benchmark; writes benchmarks/<vertical>.<system>/<preset>.json and shows ours beside the published."""
+    from common.evaluation.report import write_json
+    from common.evaluation.tables import show
+    from common.system import System, discover, find, in_vertical
+
+    if target == "all":
+        systems = [system for system in discover().values() if isinstance(system, System)]
+    else:
+        systems = [find(target)] if "." in target else in_vertical(target)
+    printed: list[Any] = []
+    for system in systems:
+        reports = system.load("bench")(_config(system, preset, overrides), preset)
+        path = Path("benchmarks") / system.name / f"{preset}.json"
+        if overrides:
+            typer.echo("settings were changed, so no benchmark file is written", err=True)
+        else:
+            write_json(path, reports)
+            typer.echo(f"wrote {path}", err=True)
+        printed += [report.model_dump(mode="json") for report in reports]
+        if not as_json:
+            show(reports)
+    if as_json:
+        typer.echo(json.dumps(printed, indent=1, ensure_ascii=False))
+
+
+@app.command()
+def serve(
+    vertical: Annotated[str, typer.Argument(help="finance, manufacturing or healthcare")],
+    bundle: Annotated[list[str] | None, typer.Option(help="folder or models:/<system>@<alias>; repeatable")] = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+) -> None:
+    """The microservice of one vertical, until Ctrl+C or SIGTERM."""
+    from common.serving.run import serve as run
+
+    opened = [_open(address) for address in bundle or []]
+    run(vertical, {one.manifest.system: one.path for one in opened}, host, port)
+
+
+@app.command()
+def score(
+    bundle: Annotated[str, typer.Argument(help="folder, or models:/<system>@<alias>")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="CSV, Parquet or JSON lines")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="CSV, Parquet or JSON lines")],
+) -> None:
+    """Score a file of any size in constant memory."""
+    from common.bundle import open_predictor
+    from common.progress import bar
+    from common.tables import score_file
+
+    predictor = open_predictor(_open(bundle))
+    with bar(f"scoring {source.name}", 1.0) as advance:
+        done = 0.0
+
+        def on_progress(rows: int, share: float) -> None:
+            nonlocal done
+            advance(share - done, f"{rows:,} rows")
+            done = share
+
+        rows = score_file(predictor, source, target, on_progress)
+    typer.echo(f"{rows:,} rows scored into {target}", err=True)
+
+
+@app.command()
+def check(system: Annotated[str | None, typer.Argument(metavar="[SYSTEM]")] = None) -> None:
+    """The conformance suite, for one system or for all; exits 1 at the first system that fails."""
+    from common.progress import working
+    from common.system import Broken, discover, find
+    from common.testing import check_system
+
+    names = [system] if system else list(discover())
+    for name in names:
+        known = discover().get(name)
+        if isinstance(known, Broken):
+            raise EspalierError(f"cannot be imported ({known.error})", where=name)
+        with working(f"checking {name}"):
+            passed = check_system(find(name))
+        typer.echo(f"{name}: {len(passed)} checks passed ({', '.join(passed)})")
+
+
+@app.command()
+def demo(
+    vertical: Annotated[str, typer.Argument(help="finance, manufacturing or healthcare")],
+    once: Annotated[bool, typer.Option("--once", help="stop the service after the requests")] = False,
+    port: Annotated[int, typer.Option(help="0 takes a free one")] = 8000,
+) -> None:
+    """Train what is missing, report, register, serve, send real requests and show the answers."""
+    from common.demo import demo as run
+
+    run(vertical, once=once, port=port)
+
+
+def _config(system: Any, preset: str, overrides: list[str] | None) -> Any:
+    from importlib import import_module
+
+    from common.config import build_config
+
+    config = system.load("config")
+    presets = import_module(config.__module__).PRESETS
+    return build_config(config, presets, preset, overrides or [])
+
+
+def _open(address: str) -> Any:
+    from common.bundle import load_bundle
+
+    if address.startswith("models:/"):
+        from common.training.registry import resolve
+
+        return load_bundle(resolve(address))
+    return load_bundle(address)

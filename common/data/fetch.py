@@ -1,0 +1,164 @@
+"""The files of a data set, verified: cache, then mirror, then the card's url."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common.config import settings
+from common.data.card import DataFile, DatasetCard
+from common.errors import DataCorrupted, DataError, DatasetUnavailable
+from common.files import sha256, whole_file
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class _Unreachable(Exception):
+    """This source has no such file or does not answer; the next one may."""
+
+
+def fetch(card: DatasetCard) -> dict[str, Path]:
+    """Paths of the card's files by name, every one checked against its size and sha256.
+
+    Looks in the cache, then in `ESPALIER_DATA_MIRROR`, then at the card's url; a damaged file in the cache is
+    fetched anew. Raises `DatasetUnavailable` when no source has the file and `DataCorrupted` when one gives
+    other bytes than the card promises; neither leaves anything behind.
+    """
+    return {file.path: _fetch(card, file) for file in card.files}
+
+
+def cached(card: DatasetCard, file: DataFile) -> Path:
+    """Where the cache keeps a file."""
+    return settings().home / "data" / card.id / file.path
+
+
+def data_sha256(card: DatasetCard) -> str:
+    """One fingerprint of all files of a data set: the sha256 of their names and hashes."""
+    lines = sorted(f"{file.sha256}  {file.path}\n" for file in card.files)
+    return sha256("".join(lines).encode())
+
+
+def _fetch(card: DatasetCard, file: DataFile) -> Path:
+    target = cached(card, file)
+    damage = None
+    if target.is_file():
+        try:
+            _verify(card, file, target, str(target))
+            return target
+        except DataCorrupted as error:
+            damage = error
+    tried = []
+    for source in _sources(card, file):
+        try:
+            with whole_file(target) as part:
+                _obtain(card, file, source, part)
+            return target
+        except _Unreachable as reason:
+            tried.append(f"{source} ({reason})")
+        except OSError as error:
+            fix = "free some space or set ESPALIER_HOME to a folder that can be written"
+            raise DataError(f"cannot write ({error})", where=str(target), fix=fix) from error
+    if damage:
+        raise damage
+    if settings().offline:
+        tried.append("no download, because ESPALIER_OFFLINE is set")
+    raise DatasetUnavailable(
+        f"{file.path} is not cached and no source has it",
+        where=card.id,
+        got=", ".join(tried),
+        fix=f"set ESPALIER_DATA_MIRROR to a folder or URL laid out as <id>/<file>, or connect and run "
+        f"`espalier data get {card.id}`, or put the file at {target}",
+    )
+
+
+def _sources(card: DatasetCard, file: DataFile) -> list[str]:
+    """Mirror, then url; offline leaves only a mirror that is a folder."""
+    mirror = settings().data_mirror.rstrip("/")
+    sources = [f"{mirror}/{card.id}/{file.path}"] if mirror else []
+    sources.append(file.url)
+    return [source for source in sources if not (settings().offline and _remote(source))]
+
+
+def _remote(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
+
+
+def _obtain(card: DatasetCard, file: DataFile, source: str, part: Path) -> None:
+    if _remote(source):
+        _download(card, file, source, part)
+    else:
+        try:
+            original = Path(source).expanduser().open("rb")
+        except OSError as error:
+            raise _Unreachable(error.strerror) from None
+        with original, part.open("wb") as copy:
+            shutil.copyfileobj(original, copy)
+    _verify(card, file, part, source)
+
+
+def _download(card: DatasetCard, file: DataFile, url: str, part: Path) -> None:
+    import pooch
+    from requests import RequestException
+    from requests.exceptions import ChunkedEncodingError
+
+    try:
+        with _progress_bar(file.path) as bar:
+            pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16)(url, str(part), None)
+    except ChunkedEncodingError as error:
+        # The last chunk is lost with the connection; only the error says how far it came.
+        read = re.search(r"(\d+) bytes read", str(error))
+        got = f"{read[1] if read else part.stat().st_size} bytes before the connection was lost"
+        raise _corrupted(card, file, "the file is truncated", url, got) from None
+    except RequestException as error:
+        response = error.response
+        raise _Unreachable(type(error).__name__ if response is None else f"HTTP {response.status_code}") from None
+
+
+def _verify(card: DatasetCard, file: DataFile, path: Path, source: str) -> None:
+    size, digest = path.stat().st_size, sha256(path)
+    if (size, digest) != (file.bytes, file.sha256):
+        what = "the file is truncated" if size < file.bytes else "the file is not the one the card names"
+        raise _corrupted(card, file, what, source, f"{size} bytes with sha256 {digest}")
+
+
+def _corrupted(card: DatasetCard, file: DataFile, what: str, source: str, got: str) -> DataCorrupted:
+    return DataCorrupted(
+        f"{what} ({source})",
+        where=f"{card.id}/{file.path}",
+        got=got,
+        expected=f"{file.bytes} bytes with sha256 {file.sha256}",
+        fix=f"run `espalier data get {card.id}` again, or set ESPALIER_DATA_MIRROR to a copy you trust",
+    )
+
+
+class _Bar:
+    """What pooch asks of a progress bar, drawn by rich."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+        self.total = 0
+
+    def update(self, size: int) -> None:
+        self._progress.update(self._task, advance=size, total=self.total or None)
+
+    def reset(self) -> None:
+        self._progress.reset(self._task)
+
+    def close(self) -> None:
+        """The context manager stops the display, also when the download fails."""
+
+
+@contextmanager
+def _progress_bar(name: str) -> Iterator[_Bar]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield _Bar(progress, progress.add_task(name, total=None))

@@ -1,0 +1,118 @@
+"""From nothing to answers: train, report, register, serve, and ask the service over HTTP."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+import httpx
+from rich.panel import Panel
+from rich.pretty import Pretty
+
+from common.bundle import Bundle, load_bundle, newest
+from common.config import build_config, settings
+from common.errors import DatasetUnavailable, EspalierError
+from common.evaluation.page import write_page
+from common.evaluation.report import write_json
+from common.progress import console, working
+from common.system import System, find, in_vertical
+from common.training.registry import PRODUCTION, register
+
+START_SECONDS = 60
+
+
+def demo(vertical: str, *, once: bool, port: int) -> None:
+    """Run the demo of one vertical; leaves the service running unless `once`."""
+    bundles = [_bundle(system) for system in in_vertical(vertical)]
+    for bundle in bundles:
+        console.print(f"report: {report(bundle)}")
+        # A simulated bundle may not be production; the demo says so rather than forcing it.
+        alias = "simulated" if bundle.manifest.simulated else PRODUCTION
+        with working("registering"):
+            address = register(bundle, alias)
+        console.print(f"registered: {address}")
+    port = port or _free_port()
+    command = [sys.executable, "-m", "common", "serve", vertical, "--port", str(port)]
+    for bundle in bundles:
+        command += ["--bundle", str(bundle.path)]
+    service = subprocess.Popen(command)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_until_ready(url, service)
+        for bundle in bundles:
+            _ask(url, bundle)
+        if not once:
+            console.print(f"[bold]The service runs at {url} (docs at {url}/docs). Ctrl+C stops it.[/]")
+            service.wait()
+    except KeyboardInterrupt:
+        console.print("stopping")
+    finally:
+        service.send_signal(signal.SIGTERM)
+        service.wait(timeout=START_SECONDS)
+
+
+def report(bundle: Bundle) -> Path:
+    """Evaluate a bundle and write `report.html` and `report.json`; returns the page's path."""
+    system = find(bundle.manifest.system)
+    with working(f"evaluating {system.name} on its test part"):
+        result, sections = system.load("evaluate")(bundle)
+        folder = settings().home / "reports" / system.name / bundle.manifest.version
+        write_json(folder / "report.json", result)
+        return write_page(folder / "report.html", result, sections)
+
+
+def _bundle(system: System) -> Bundle:
+    """The newest bundle, or one trained now: on published data, or simulated when there is none."""
+    path = newest(system.name)
+    if path:
+        console.print(f"{system.name}: using the trained bundle {path}")
+        return load_bundle(path)
+    try:
+        return _train(system, "reference")
+    except DatasetUnavailable as error:
+        console.print(
+            Panel(f"{error}\n\nSIMULATED DATA: the demo goes on with people who do not exist.", style="bold red")
+        )
+        return _train(system, "sample")
+
+
+def _train(system: System, preset: str) -> Bundle:
+    config_type = system.load("config")
+    config = build_config(config_type, import_module(config_type.__module__).PRESETS, preset, [])
+    with working(f"training {system.name} ({preset})"):
+        bundle: Bundle = system.load("train")(config)
+    console.print(f"trained: {bundle.path}")
+    return bundle
+
+
+def _ask(url: str, bundle: Bundle) -> None:
+    """Send the first golden examples as real requests and show what comes back."""
+    route = f"{url}/v1/{bundle.manifest.system.partition('.')[2]}/predict"
+    for example in bundle.examples()[:3]:
+        answer = httpx.post(route, json=example["request"]).raise_for_status().json()
+        console.print(f"\n[bold]POST {route}[/]")
+        console.print(Pretty(example["request"], max_string=60))
+        console.print(Panel(Pretty(answer, max_string=80), title="answer"))
+
+
+def _wait_until_ready(url: str, service: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until and service.poll() is None:
+        try:
+            if httpx.get(f"{url}/health/ready", timeout=1).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise EspalierError("the service did not become ready", where=url, fix="see its messages above")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,90 @@
+"""What a benchmark prints: one `Report` per data set and protocol."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, FiniteFloat
+
+from common.config import Strict
+from common.files import write_whole
+
+# Metrics where the smaller value wins; every other metric is better when larger.
+LOWER_IS_BETTER = frozenset(
+    {"brier", "ece", "log_loss", "mae", "rmse", "nasa_score", "makespan", "gap", "far", "mar", "wer", "cer"}
+    | {"false_alarm_rate", "interaction_rate", "string_error", "string_error_repaired"}
+)
+
+
+class Metric(Strict):
+    """A measured value with its 95 % interval over `n` test rows."""
+
+    value: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
+    n: int
+
+
+class Published(Strict):
+    """A number somebody else published, with the protocol it was measured by and where it stands."""
+
+    model: str
+    metric: str
+    value: FiniteFloat
+    protocol: str
+    source: str
+
+
+class Slice(Strict):
+    """The metrics of one part of the test rows: `name` is the field, `group` its value (sex, female)."""
+
+    name: str
+    group: str
+    metrics: dict[str, Metric]
+
+
+class Seconds(Strict):
+    """Wall-clock seconds of the three stages."""
+
+    data: FiniteFloat
+    train: FiniteFloat
+    evaluate: FiniteFloat
+
+
+class Report(Strict):
+    """One line of a benchmark; the keys are a contract that scripts rely on. Rates are fractions, never per cent."""
+
+    system: str
+    preset: str
+    dataset: str
+    protocol: str
+    simulated: bool
+    data_sha256: str
+    metrics: dict[str, Metric]
+    floor: dict[str, FiniteFloat]
+    baselines: dict[str, dict[str, FiniteFloat]]
+    published: list[Published]
+    slices: list[Slice]
+    seconds: Seconds
+    peak_rss_mb: FiniteFloat
+    machine: str
+    commit: str
+
+
+def better(metric: str, value: float, other: float) -> bool:
+    """Whether `value` beats `other` in this metric."""
+    return value < other if metric in LOWER_IS_BETTER else value > other
+
+
+def write_json(path: Path, value: BaseModel | Sequence[BaseModel] | dict[str, Any]) -> None:
+    """Write models or a dict as indented JSON, whole or not at all."""
+    write_whole(path, json.dumps(value, default=_jsonable, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"a {type(value).__name__} is not JSON")

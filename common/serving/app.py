@@ -1,0 +1,173 @@
+"""The one app factory: every system of a vertical as typed routes, with health, metrics and an index."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from common import __version__
+from common.errors import UsageError
+from common.serving.limits import Limits
+from common.serving.metrics import Metrics
+from common.serving.observe import Observe
+from common.serving.predict import add_routes
+from common.serving.problems import Problem, install
+from common.serving.slot import Slot
+from common.system import Predictor, System, in_vertical
+
+
+class ModelCard(BaseModel):
+    """One system of the service and what serves it."""
+
+    system: str
+    summary: str
+    risk: str
+    status: str
+    reason: str
+    version: str
+    created: str
+    simulated: bool
+    threads: int
+    routes: list[str]
+
+
+def create_app(
+    vertical: str,
+    bundles: Mapping[str, Path] | None = None,
+    *,
+    predictors: Mapping[str, Predictor] | None = None,
+    systems: Sequence[System] | None = None,
+    limits: Limits | None = None,
+) -> FastAPI:
+    """The service of one vertical.
+
+    `bundles` maps full system names to bundle folders; a system without one gets its newest trained bundle,
+    and without any it is listed as untrained while the others serve. `predictors` are served as they are and
+    `systems` replaces the vertical's registered ones (both for tests and notebooks).
+
+    A predictor may say `inline = True` (see `Batcher`), and add routes of its own, for streams or jobs, by a
+    classmethod `routes(get_predictor) -> APIRouter`; they appear under `/v1/<system>`.
+
+    Raises `SystemUnavailable` for an unknown vertical and `UsageError` for a bundle of none of its systems.
+    """
+    limits, bundles, predictors = limits or Limits(), bundles or {}, predictors or {}
+    systems = in_vertical(vertical) if systems is None else systems
+    names = [system.name for system in systems]
+    for name in (*bundles, *predictors):
+        if name not in names:
+            raise UsageError("no such system in this service", got=repr(name), expected=f"one of {', '.join(names)}")
+
+    metrics = Metrics(lambda: [slot.state() for slot in slots])
+    slots: list[Slot] = []
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        for slot in slots:
+            await slot.load()
+        yield
+        for slot in slots:
+            await slot.close()
+
+    app = FastAPI(
+        title=f"Espalier {vertical}",
+        version=__version__,
+        summary="Every answer has X-Request-Id and X-Model-Version; every refusal is application/problem+json.",
+        lifespan=lifespan,
+    )
+    app.state.metrics, app.state.slots = metrics, slots
+    install(app, metrics.rejected)
+    app.add_middleware(Observe, metrics=metrics, most_body_bytes=limits.batch_body_bytes)
+    for system in systems:
+        on_batch = metrics.batch_rows.labels(system.name).observe
+        slot = Slot(system, bundles.get(system.name), predictors.get(system.name), limits, on_batch)
+        slots.append(slot)
+        if slot.kind:
+            add_routes(app, slot, limits)
+            slot.on_live = partial(add_routes, app, slot, limits)
+            if hasattr(slot.kind, "routes"):
+                router = slot.kind.routes(lambda slot=slot: slot.live().predictor)
+                app.include_router(router, prefix=f"/v1/{system.short_name}", tags=[system.short_name])
+    _add_service_routes(app, vertical, slots, limits)
+    _describe_problems(app)
+    return app
+
+
+def _add_service_routes(app: FastAPI, vertical: str, slots: Sequence[Slot], limits: Limits) -> None:
+    @app.get("/health/live", tags=["service"], summary="The process answers.")
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
+
+    @app.get("/health/ready", tags=["service"], summary="Every bundle is loaded and has passed its self-test.")
+    async def ready() -> JSONResponse:
+        # An untrained system is no fault of the service, as long as something serves.
+        states = {slot.system.name: slot.status for slot in slots}
+        fine = "ready" in states.values() and not {"failed", "loading"} & set(states.values())
+        reasons = {slot.system.name: slot.reason for slot in slots if slot.reason}
+        content = {"status": "ready" if fine else "not ready", "systems": states, "reasons": reasons}
+        return JSONResponse(content, 200 if fine else 503)
+
+    @app.get("/metrics", tags=["service"], summary="Prometheus metrics.", response_class=Response)
+    async def metrics() -> Response:
+        return Response(generate_latest(app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/v1/models", tags=["service"], summary="The systems of this service and their models.")
+    async def models() -> list[ModelCard]:
+        return [_card(app, slot, limits) for slot in slots]
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> HTMLResponse:
+        return HTMLResponse(_index(vertical, [_card(app, slot, limits) for slot in slots]))
+
+
+def _card(app: FastAPI, slot: Slot, limits: Limits) -> ModelCard:
+    prefix = f"/v1/{slot.system.short_name}/"
+    return ModelCard(
+        system=slot.system.name,
+        summary=slot.system.summary,
+        risk=slot.system.risk,
+        status=slot.status,
+        reason=slot.reason,
+        version=slot.version,
+        created=slot.live().created if slot.status == "ready" else "",
+        simulated=slot.simulated,
+        threads=limits.threads,
+        routes=[path for path in app.openapi()["paths"] if path.startswith(prefix)],
+    )
+
+
+def _index(vertical: str, cards: Sequence[ModelCard]) -> str:
+    rows = "".join(
+        f"<tr><td><b>{escape(card.system)}</b><br>{escape(card.summary)}</td><td>{card.status}"
+        f"{' · simulated data' if card.simulated else ''}<br>{escape(card.version or card.reason)}</td>"
+        f"<td>{'<br>'.join(f'<code>POST {escape(route)}</code>' for route in card.routes)}</td></tr>"
+        for card in cards
+    )
+    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Espalier {escape(vertical)}</title>
+<style>body{{font:16px/1.5 system-ui;max-width:60rem;margin:3rem auto;padding:0 1rem}}
+td{{padding:.5rem 1rem .5rem 0;vertical-align:top;border-top:1px solid #ccc}}</style>
+<h1>Espalier {escape(vertical)}</h1><table>{rows}</table>
+<p><a href="docs">API docs</a> · <a href="v1/models">models</a> · <a href="health/ready">readiness</a> ·
+<a href="metrics">metrics</a></p></html>"""
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Name the problem schema in OpenAPI once; the routes refer to it."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = plain()
+        schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas |= {**schema.pop("$defs", {}), "Problem": schema}
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,134 @@
+"""The hot path: JSON bytes in, validated once, predicted, JSON bytes out.
+
+The two routes of a system are ordinary FastAPI routes to OpenAPI, but their ASGI app is ours: no dependency
+solving, no second parse, no response objects. With batcher, id and metrics a request costs 35 µs this way, and
+60 µs in FastAPI's own handler without them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from common.serving.body import limited, read_all
+from common.serving.limits import Limits
+from common.serving.problems import MEDIA_TYPE, UnsupportedMediaType, invalid_body
+from common.serving.slot import Slot
+from common.serving.wire import Wire, wires
+
+# Only a request that waits this long (s) is worth a task that watches for its client to leave.
+PATIENCE_S = 0.05
+REFUSALS = {
+    400: "The body is not JSON",
+    413: "The body or the number of rows is over the limit",
+    415: "The body is not declared as application/json",
+    422: "A field is wrong",
+    503: "Overloaded, or the model is not ready",
+    504: "No answer before the deadline",
+}
+
+
+def add_routes(app: FastAPI, slot: Slot, limits: Limits) -> None:
+    """Add (or replace) `POST /v1/<system>/predict` and `.../predict/batch`, typed and exemplified by the live model."""
+    path, name = f"/v1/{slot.system.short_name}/predict", slot.system.short_name
+    app.openapi_schema = None
+    ready = slot.status == "ready"
+    one, many = slot.live().wires if ready else wires(slot.kind, limits.batch_rows)
+    pairs = slot.live().examples[:3] if ready else []
+    shown = [(pair["request"], pair["response"]) for pair in pairs]
+    shown_rows = [({"rows": [q for q, _ in shown]}, {"rows": [a for _, a in shown]})] if shown else []
+    single = _endpoint(slot, limits.body_bytes, batch=False)
+    batch = _endpoint(slot, limits.batch_body_bytes, batch=True)
+    _add(app, path, name, f"{slot.system.summary} One request.", one, shown[:1], single)
+    _add(app, f"{path}/batch", f"{name}_batch", "Many requests at once, in order.", many, shown_rows, batch)
+
+
+def _add(
+    app: FastAPI, path: str, name: str, summary: str, wire: Wire, shown: list[tuple[Any, Any]], asgi: ASGIApp
+) -> None:
+    async def documented(body: Any) -> None:
+        """Never called; its annotation tells OpenAPI what the ASGI app reads."""
+
+    documented.__annotations__["body"] = wire.request
+    problem = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    route = APIRoute(
+        path,
+        documented,
+        methods=["POST"],
+        name=name,
+        operation_id=f"predict_{name}",
+        summary=summary,
+        description="",
+        response_model=wire.response,
+        responses={status: {"description": text, **problem} for status, text in REFUSALS.items()},
+        tags=[name.removesuffix("_batch")],
+        openapi_extra=_examples(*shown[0]) if shown else {},
+    )
+    route.app = asgi
+    routes = app.router.routes
+    place = next((i for i, old in enumerate(routes) if getattr(old, "path", "") == path), len(routes))
+    routes[place : place + 1] = [route]
+
+
+def _examples(request: Any, response: Any) -> dict[str, Any]:
+    """A golden pair of the bundle for OpenAPI: it works as it stands."""
+    return {
+        "requestBody": {"content": {"application/json": {"example": request}}},
+        "responses": {"200": {"content": {"application/json": {"example": response}}}},
+    }
+
+
+def _endpoint(slot: Slot, most_bytes: int, *, batch: bool) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        _check_json(scope)
+        body = await read_all(limited(scope, receive, most_bytes))
+        live = slot.live()
+        wire = live.wires[batch]
+        try:
+            asked: Any = wire.validate(body)
+        except ValidationError as error:
+            raise invalid_body(error, wire.schema) from None
+        answers = await _wait(live.batcher.submit(asked.rows if batch else (asked,)), receive)
+        content = wire.dump(wire.response.model_construct(rows=answers) if batch else answers[0])
+        headers = [*live.headers, (b"content-length", str(len(content)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    return app
+
+
+def _check_json(scope: Scope) -> None:
+    content_type = next((value for key, value in scope["headers"] if key == b"content-type"), b"")
+    media_type = content_type.partition(b";")[0].strip().lower()
+    if media_type != b"application/json":
+        got = media_type.decode("latin-1")[:60] or "no content type"
+        raise UnsupportedMediaType(
+            "the body is not declared as JSON", got=got, expected="application/json", fix="set the Content-Type header"
+        )
+
+
+async def _wait(future: asyncio.Future[list[Any]], receive: Receive) -> list[Any]:
+    """The answers, unless the client leaves first: then the rows are taken back from the queue."""
+    if future.done():
+        return future.result()
+    watching: list[asyncio.Task[None]] = []
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not future.done():
+            future.set_exception(ClientDisconnect())
+
+    timer = asyncio.get_running_loop().call_later(PATIENCE_S, lambda: watching.append(asyncio.create_task(watch())))
+    try:
+        return await future
+    finally:
+        timer.cancel()
+        for task in watching:
+            task.cancel()

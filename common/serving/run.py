@@ -1,0 +1,72 @@
+"""Run a service with uvicorn: one line with its address, clean refusals, a drain on SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from common.errors import UsageError
+from common.serving.app import create_app
+from common.serving.observe import JsonLines
+
+# Longer than any request's deadline, so that SIGTERM loses none; Kubernetes kills after 30.
+DRAIN_S = 20
+
+
+def serve(vertical: str, bundles: Mapping[str, Path] | None = None, host: str = "127.0.0.1", port: int = 8000) -> None:
+    """Serve a vertical until SIGTERM or Ctrl+C, then finish the requests in flight.
+
+    Raises `UsageError` when the port cannot be had, and what `create_app` raises. Port 0 takes a free one.
+    """
+    run_app(create_app(vertical, bundles), host, port)
+
+
+def run_app(app: FastAPI, host: str = "127.0.0.1", port: int = 8000) -> None:
+    """Serve a ready app the same way."""
+    listener = _bind(host, port)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    for name, level in (("espalier", logging.INFO), ("uvicorn.error", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_S
+    )
+    try:
+        _Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:  # uvicorn raises it again after a clean stop
+        return
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.started or not sockets:
+            return
+        host, port = sockets[0].getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        app = self.config.app
+        assert isinstance(app, FastAPI)
+        idle = [f"{slot.system.name}: {slot.reason}" for slot in app.state.slots if slot.status != "ready"]
+        print(f"{app.title} on {url}, try it at {url}/docs (Ctrl+C stops)", *idle, sep="\n", flush=True)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    where = f"{host}:{port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise UsageError(
+            "cannot listen here", where=where, got=error.strerror, expected="a free port", fix="choose another --port"
+        ) from None
+    return listener

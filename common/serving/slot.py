@@ -1,0 +1,159 @@
+"""The place of one system in a service: its live model, and how another takes over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from common.bundle import Bundle, load_bundle, newest, open_predictor
+from common.errors import BundleError, EspalierError, SystemUnavailable
+from common.serving.batcher import Batcher
+from common.serving.limits import Limits
+from common.serving.metrics import ModelState
+from common.serving.wire import Wire, wires
+from common.system import Predictor, System
+
+logger = logging.getLogger("espalier.serving")
+
+# Only "loading" and "failed" keep a service from being ready: a vertical may run with some systems absent.
+Status = Literal["loading", "ready", "untrained", "unavailable", "failed"]
+
+
+@dataclass(frozen=True)
+class Live:
+    """A model that answers: everything a response of it needs, so that no answer mixes two versions."""
+
+    predictor: Predictor
+    batcher: Batcher
+    version: str
+    created: str
+    simulated: bool
+    headers: tuple[tuple[bytes, bytes], ...]
+    examples: list[dict[str, Any]]
+    wires: tuple[Wire, Wire]
+
+
+class Slot:
+    """Holds at most one live model of a system; `predictor` skips bundles and serves the given one."""
+
+    def __init__(
+        self,
+        system: System,
+        bundle: Path | None = None,
+        predictor: Predictor | None = None,
+        limits: Limits | None = None,
+        on_batch: Callable[[int], None] = lambda rows: None,
+        on_live: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.system, self.limits = system, limits or Limits()
+        self._bundle, self._given, self._on_batch = bundle, predictor, on_batch
+        self.on_live = on_live
+        self._live: Live | None = None
+        self.status: Status = "loading"
+        self.reason = ""
+        self.kind: type[Predictor] | None = type(predictor) if predictor else None
+        try:
+            self.kind = self.kind or system.load("predictor")
+        except SystemUnavailable as error:
+            self.status, self.reason = ("failed" if bundle else "unavailable"), str(error)
+
+    def live(self) -> Live:
+        """The model to use for one request; raises `SystemUnavailable` when there is none."""
+        if self._live:
+            return self._live
+        if self.status == "untrained":
+            raise SystemUnavailable("no model is trained yet", where=self.system.name, fix=self._how_to_train())
+        raise SystemUnavailable(f"the model is {self.status}", where=self.system.name, fix="see /health/ready")
+
+    async def load(self) -> None:
+        """Load the given bundle, or the newest one of this machine; a failure becomes status and reason."""
+        if self.kind is None:
+            return
+        try:
+            if self._given:
+                self._live = await asyncio.to_thread(self._start, self._given, None)
+            elif path := self._bundle or newest(self.system.name):
+                self._live = await asyncio.to_thread(self._open, path)
+            else:
+                self.status, self.reason = "untrained", f"no model is trained yet; {self._how_to_train()}."
+                return
+        except EspalierError as error:  # one broken bundle must not keep the other systems from serving
+            logger.error("%s cannot be served: %s", self.system.name, error)
+            self.status, self.reason = "failed", str(error)
+            return
+        except Exception as error:
+            logger.exception("%s cannot be served", self.system.name)
+            self.status, self.reason = "failed", f"its bundle raised {type(error).__name__}; see the log."
+            return
+        self.status, self.reason = "ready", ""
+        self.on_live()
+
+    async def swap(self, bundle: Path) -> None:
+        """Load and self-test another bundle beside the live one, then let it take over in one assignment.
+
+        Requests in flight finish on the old model. Raises what loading raised, and then the old one stays.
+        """
+        new = await asyncio.to_thread(self._open, bundle)
+        old, self._live = self._live, new
+        self.status, self.reason = "ready", ""
+        self.on_live()
+        if old:
+            await asyncio.to_thread(old.batcher.close)
+
+    async def close(self) -> None:
+        """Answer what is queued, then stop."""
+        if self._live:
+            await asyncio.to_thread(self._live.batcher.close)
+
+    def state(self) -> ModelState:
+        """For the metrics."""
+        live = self._live
+        queued = live.batcher.queued_rows if live else 0
+        return ModelState(self.system.name, self.version, self.simulated, self.status == "ready", queued)
+
+    @property
+    def version(self) -> str:
+        """Version of the live model, or nothing."""
+        return self._live.version if self._live else ""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the live model was trained on simulated data."""
+        return bool(self._live and self._live.simulated)
+
+    def _open(self, path: Path) -> Live:
+        bundle = load_bundle(path)
+        if bundle.manifest.system != self.system.name:
+            raise BundleError(
+                "a bundle of another system",
+                where=f"bundle {path}",
+                got=bundle.manifest.system,
+                expected=self.system.name,
+            )
+        return self._start(open_predictor(bundle), bundle)
+
+    def _start(self, predictor: Predictor, bundle: Bundle | None) -> Live:
+        version = bundle.manifest.version if bundle else "unversioned"
+        simulated = bool(bundle and bundle.manifest.simulated)
+        examples = bundle.examples() if bundle else []
+        headers = [(b"content-type", b"application/json"), (b"x-model-version", version.encode())]
+        if simulated:
+            headers.append((b"x-espalier-simulated", b"true"))
+        batcher = Batcher(
+            predictor.predict,
+            self.limits,
+            name=self.system.short_name,
+            inline=getattr(predictor, "inline", False),
+            warm=[predictor.request.model_validate(pair["request"]) for pair in examples],
+            on_batch=self._on_batch,
+        )
+        created = bundle.manifest.created if bundle else ""
+        shapes = wires(predictor, self.limits.batch_rows)
+        return Live(predictor, batcher, version, created, simulated, tuple(headers), examples, shapes)
+
+    def _how_to_train(self) -> str:
+        return f"run `espalier train {self.system.name}` and restart"

@@ -1,0 +1,35 @@
+"""Hyper-parameter search: Optuna over a system's declared space, scored on validation data only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from common.config import settings
+from common.system import System
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def tune(
+    system: System, config: Any, trials: int, on_trial: Callable[[optuna.Study, optuna.trial.FrozenTrial], None]
+) -> optuna.Study:
+    """Maximise `objective(config, trial)` of the system over `trials` trials; seeded, kept in `<home>/optuna.db`.
+
+    The study is resumed when it exists, so a stopped search loses at most one trial.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    settings().home.mkdir(parents=True, exist_ok=True)
+    objective = system.load("objective")
+    study = optuna.create_study(
+        study_name=f"{system.name}-{getattr(config, 'dataset', 'default')}",
+        storage=f"sqlite:///{settings().home / 'optuna.db'}",
+        sampler=optuna.samplers.TPESampler(seed=config.seed),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    study.optimize(lambda trial: objective(config, trial), n_trials=trials, callbacks=[on_trial])
+    return study

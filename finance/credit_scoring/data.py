@@ -1,0 +1,189 @@
+"""Where applications come from: three published data sets, checked against their cards, and the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from common.data.audit import audit
+from common.data.card import DatasetCard, load_card
+from common.data.fetch import data_sha256, fetch
+from common.data.schema import check_schema
+from common.data.split import check_split, group_of_duplicates, stratified_split
+from common.data.table import labels, read_table
+from common.files import sha256
+from finance.credit_scoring.additive import Column
+from finance.credit_scoring.config import Config
+from finance.credit_scoring.fields import CreditField
+from finance.credit_scoring.formula import Formula
+from finance.credit_scoring.knowledge import DERIVED, KNOWLEDGE, MONEY, SEX
+from finance.credit_scoring.simulator import SIMULATED, SIMULATED_FIELDS, simulate
+
+AGE_BANDS = (0, 25, 40, 60, 200)
+FRACTIONS = {"train": 0.6, "valid": 0.2, "test": 0.2}
+
+
+@dataclass(frozen=True)
+class CreditData:
+    """Applications and what became of them; place `i` of every array is one applicant.
+
+    `row` is the applicant's row in the whole file, `y` is 1 for default. `fields` may enter a model (raw
+    and derived); `groups` keeps duplicates together; `sex` and `age` serve the fairness report only;
+    `amount` is in the data's currency; `month` is the month of application where it is known;
+    `accepted` marks who was given credit (the labels of others are not to be trained on).
+    """
+
+    id: str
+    frame: pd.DataFrame
+    row: np.ndarray
+    y: np.ndarray
+    fields: tuple[CreditField, ...]
+    groups: np.ndarray
+    amount: np.ndarray
+    sex: np.ndarray
+    age: np.ndarray
+    month: np.ndarray | None
+    accepted: np.ndarray
+    sha256: str
+    simulated: bool
+    title: str
+    licence: str
+
+    def rows(self, index: np.ndarray) -> CreditData:
+        """The applicants at these positions."""
+        return replace(
+            self,
+            frame=self.frame.iloc[index].reset_index(drop=True),
+            **{name: getattr(self, name)[index] for name in ("row", "y", "groups", "amount", "sex", "age", "accepted")},
+            month=None if self.month is None else self.month[index],
+        )
+
+    def columns(self) -> dict[str, Column]:
+        """Model input by field: float64 arrays, or (codes, levels) for categories."""
+        return to_columns(self.frame, self.fields)
+
+    def split(self, seed: int) -> dict[str, CreditData]:
+        """train, valid and test; duplicates stay on one side, and months (if any) run forward in time."""
+        if self.month is None:
+            parts = stratified_split(self.y, self.groups, FRACTIONS, seed)
+        else:
+            first, last = np.quantile(self.month, [FRACTIONS["train"], 1 - FRACTIONS["test"]], method="higher")
+            edges = {"train": self.month < first, "valid": (self.month >= first) & (self.month < last)}
+            edges["test"] = self.month >= last
+            parts = {name: np.flatnonzero(rows) for name, rows in edges.items()}
+        found = {name: self.rows(index) for name, index in parts.items()}
+        check_split({name: part.frame for name, part in found.items()}, features=self.frame.columns.tolist())
+        return found
+
+
+def load(config: Config) -> CreditData:
+    """Load, check and audit a data set; refuses to go on when the audit finds an error.
+
+    Raises `DatasetUnavailable`, `DataCorrupted`, `SchemaError` or `AuditError`.
+    """
+    if config.dataset == SIMULATED:
+        return _simulated(config)
+    card = load_card(config.dataset)
+    frame = read_table(card, fetch(card))
+    check_schema(frame, card)
+    audit(frame, card).raise_on_error()
+    raw = [_field(card, name) for name in card.features]
+    fields = _usable([*raw, *_derived(config.dataset, raw)], config)
+    return CreditData(
+        id=card.id,
+        frame=frame[card.features],
+        row=np.arange(len(frame)),
+        y=labels(frame, card).astype(int),
+        fields=fields,
+        groups=group_of_duplicates(frame, card.features),
+        amount=frame[MONEY[card.id]].to_numpy(float),
+        sex=SEX[card.id](frame),
+        age=age_band(frame, next(name for name in card.features if KNOWLEDGE[card.id][name].get("age"))),
+        month=None,
+        accepted=np.ones(len(frame), dtype=bool),
+        sha256=data_sha256(card),
+        simulated=False,
+        title=card.title,
+        licence=card.licence,
+    )
+
+
+def to_columns(frame: pd.DataFrame | Mapping[str, Any], fields: Sequence[CreditField]) -> dict[str, Column]:
+    """Columns of the raw fields and of the derived ones among `fields`."""
+    found: dict[str, Column] = {}
+    for field in fields:
+        if field.formula:
+            formula = Formula(field.formula)
+            inputs = {name: np.asarray(frame[name], dtype=float) for name in formula.fields}
+            found[field.name] = formula.on_columns(inputs)
+        elif field.kind == "category":
+            codes, levels = pd.factorize(frame[field.name])
+            found[field.name] = (codes, levels.tolist())
+        else:
+            found[field.name] = np.asarray(frame[field.name], dtype=float)
+    return found
+
+
+def age_band(frame: pd.DataFrame, name: str) -> np.ndarray:
+    """Age as text bands, for the fairness report: under 25, 25-39, 40-59, 60 and over."""
+    bands = pd.cut(frame[name], AGE_BANDS, right=False, labels=["under 25", "25-39", "40-59", "60 and over"])
+    return bands.astype(object).fillna("unknown").to_numpy(dtype=str)
+
+
+def _simulated(config: Config) -> CreditData:
+    frame = simulate(config.rows, config.seed)
+    raw = [field.name for field in SIMULATED_FIELDS if not field.formula]
+    return CreditData(
+        id=SIMULATED,
+        frame=frame[raw],
+        row=np.arange(len(frame)),
+        y=frame["default"].to_numpy(int),
+        fields=_usable(SIMULATED_FIELDS, config),
+        groups=group_of_duplicates(frame, raw),
+        amount=frame["loan_amount"].to_numpy(float),
+        sex=frame["sex"].to_numpy(dtype=str),
+        age=age_band(frame, "age"),
+        month=frame["month"].to_numpy(),
+        accepted=frame["accepted"].to_numpy(dtype=bool),
+        sha256=sha256(frame.to_csv(index=False).encode()),
+        simulated=True,
+        title="Simulated applications (no real person)",
+        licence="made here, no rights reserved",
+    )
+
+
+def _field(card: DatasetCard, name: str) -> CreditField:
+    """What the card documents and what we know of lending, in one record."""
+    column, known = card.column(name), KNOWLEDGE[card.id][name]
+    facts = {key: value for key, value in known.items() if key != "age"}
+    if column.kind == "category":
+        facts.setdefault("levels", (*column.codes, *column.undocumented))
+    return CreditField(
+        **{
+            "name": name,
+            "label": column.description or name,
+            "kind": column.kind,
+            "minimum": column.minimum,
+            "maximum": column.maximum,
+            "optional": column.missing,
+            "sensitive": name in card.sensitive,
+        }
+        | facts
+    )
+
+
+def _derived(dataset: str, raw: Sequence[CreditField]) -> list[CreditField]:
+    """Derived fields; one that reads a sensitive field is sensitive itself."""
+    sensitive = {field.name for field in raw if field.sensitive}
+    return [
+        CreditField(**facts, name=name, sensitive=bool(sensitive & set(Formula(facts["formula"]).fields)))
+        for name, facts in DERIVED[dataset].items()
+    ]
+
+
+def _usable(fields: Sequence[CreditField], config: Config) -> tuple[CreditField, ...]:
+    return tuple(f for f in fields if config.sensitive == "include" or not f.sensitive)

@@ -1,0 +1,187 @@
+"""One applicant or a table of them in; score, decision and exact reasons out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from common.bundle import Bundle
+from common.config import Strict
+from finance.credit_scoring.additive import AdditiveModel, Column, Value
+from finance.credit_scoring.fields import CreditField
+from finance.credit_scoring.formula import Formula
+from finance.credit_scoring.policy import Cutoff
+from finance.credit_scoring.reasons import Change, Reason, adverse_reasons, counterfactual
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from common.tables import TableField
+
+
+class Decision(BaseModel):
+    """The answer for one applicant."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    decision: Literal["approve", "decline"]
+    score: float = Field(description="points; 50 more double the odds of repayment, by default")
+    cutoff: float = Field(description="approved from this score up")
+    probability_of_default: float
+    reasons: list[Reason] = Field(description="fields that cost most points against the average applicant")
+    model: str = Field(description="which model decided, and the version of its bundle")
+    simulated: bool = Field(description="true: trained on simulated people, not for real decisions")
+
+
+class WhatIf(BaseModel):
+    """The smallest change that would have been approved; `changes` is null when two fields are not enough."""
+
+    decision: Literal["approve", "decline"]
+    changes: list[Change] | None
+
+
+class CreditPredictor:
+    """Scores with one additive model; needs neither OptBinning, XGBoost nor LightGBM."""
+
+    # One applicant costs about 40 us of plain Python: cheaper than waking another thread.
+    inline = True
+    response = Decision
+
+    def __init__(
+        self,
+        fields: Sequence[CreditField],
+        model: AdditiveModel,
+        name: str,
+        cutoff: Cutoff,
+        simulated: bool,
+        example: Any,
+    ) -> None:
+        self.model, self.name, self.cutoff, self.simulated = model, name, cutoff, simulated
+        # All raw fields, also those that only the other model reads: the two can change places without a new contract.
+        self.fields = [field for field in fields if not field.formula]
+        self.derived = [(f.name, Formula(f.formula)) for f in fields if f.formula and f.name in model.fields]
+        self._formulas = [(name, formula.on_record) for name, formula in self.derived]
+        self.labels = {field.name: field.label for field in fields}
+        self.request = _request_type(self.fields, example)
+
+    @classmethod
+    def load(cls, bundle: Bundle, device: str = "cpu") -> Self:
+        """Build the predictor for the model that serves; the other one stays in the bundle as challenger."""
+        data = bundle.json("preprocess.json")
+        return cls.of(bundle, data["serving"])
+
+    @classmethod
+    def of(cls, bundle: Bundle, name: str) -> Self:
+        """Build the predictor for one of the bundle's models, `scorecard` or `challenger`."""
+        data, manifest = bundle.json("preprocess.json"), bundle.manifest
+        model = AdditiveModel.from_json(data["models"][name], bundle.arrays(f"{name}.safetensors"))
+        examples = bundle.examples() if "examples.jsonl" in manifest.files else []
+        return cls(
+            [CreditField.model_validate(field) for field in data["fields"]],
+            model,
+            f"{name} {manifest.version}",
+            Cutoff.model_validate(data["cutoff"]),
+            manifest.simulated,
+            examples[0]["request"] if examples else None,
+        )
+
+    def predict(self, batch: Sequence[BaseModel]) -> list[Decision]:
+        """Decisions in the order of the batch."""
+        return [self._decide(request.__dict__) for request in batch]
+
+    def complete(self, record: Mapping[str, Value]) -> dict[str, Value]:
+        """The record with its derived fields."""
+        whole = dict(record)
+        for name, formula in self._formulas:
+            whole[name] = formula(record)
+        return whole
+
+    def _decide(self, record: Mapping[str, Value]) -> Decision:
+        whole = self.complete(record) if self._formulas else record
+        total, contributions = self.model.score_one(whole)
+        score = total / self.model.resolution
+        # model_construct: these values are ours, and checking them again would cost as much as scoring.
+        return Decision.model_construct(
+            decision="approve" if score >= self.cutoff.score else "decline",
+            score=score,
+            cutoff=self.cutoff.score,
+            probability_of_default=self.model.scale.probability(score),
+            reasons=adverse_reasons(self.model, self.labels, whole, contributions),
+            model=self.name,
+            simulated=self.simulated,
+        )
+
+    def what_if(self, request: BaseModel) -> WhatIf:
+        """Decision and, when declined, the fewest changes to changeable fields that would be approved."""
+        record = request.__dict__
+        decision = self._decide(record).decision
+        if decision == "approve":
+            return WhatIf(decision=decision, changes=[])
+        changes = counterfactual(self.model, self.fields, record, self.complete, self.cutoff.score)
+        return WhatIf(decision=decision, changes=changes)
+
+    @cached_property
+    def table_fields(self) -> list[TableField]:
+        """What `espalier score` has to find in a file."""
+        from common.tables import TableField
+
+        return [TableField(f.name, f.kind, f.levels, f.minimum, f.maximum, f.optional) for f in self.fields]
+
+    def predict_table(self, columns: Mapping[str, Column]) -> pyarrow.Table:
+        """Scores of a table, equal to `predict` row by row; `columns` are those of `table_fields`."""
+        import pyarrow
+
+        whole = dict(columns)
+        for name, formula in self.derived:
+            whole[name] = formula.on_columns({field: np.asarray(columns[field]) for field in formula.fields})
+        total = self.model.score(whole)
+        score = total / self.model.resolution
+        return pyarrow.table(
+            {
+                "score": score,
+                "probability_of_default": self.model.probability(total),
+                "decision": pyarrow.array(["decline", "approve"]).take((score >= self.cutoff.score).astype(np.int8)),
+            }
+        )
+
+    @classmethod
+    def routes(cls, predictor: Any) -> Any:
+        """`POST what-if`: beside the decision, what would have changed it."""
+        from fastapi import APIRouter, Body
+
+        router = APIRouter()
+
+        @router.post("/what-if", response_model=WhatIf)
+        def what_if(applicant: Annotated[dict[str, Any], Body()]) -> WhatIf:
+            current: CreditPredictor = predictor()
+            return current.what_if(current.request.model_validate_json(_dumps(applicant)))
+
+        return router
+
+
+def _dumps(value: Any) -> bytes:
+    import json
+
+    return json.dumps(value).encode()
+
+
+def _request_type(fields: Sequence[CreditField], example: Any) -> type[BaseModel]:
+    """The request: one typed, bounded entry per raw field the model reads; anything else is refused."""
+    entries: dict[str, Any] = {}
+    for field in fields:
+        kind: Any
+        if field.kind == "category":
+            kind = Literal[tuple(field.levels)]
+        elif field.integer:
+            kind = Annotated[int, Field(strict=True, ge=field.minimum, le=field.maximum)]
+        else:
+            kind = Annotated[float, Field(strict=True, ge=field.minimum, le=field.maximum, allow_inf_nan=False)]
+        described = Field(None, description=field.label) if field.optional else Field(description=field.label)
+        entries[field.name] = (kind | None if field.optional else kind, described)
+    extra = ConfigDict(json_schema_extra={"examples": [example]}) if example else ConfigDict()
+    base = type("Request", (Strict,), {"model_config": extra})
+    return create_model("Applicant", __base__=base, __doc__="One applicant.", **entries)
