@@ -120,9 +120,13 @@ TAIWAN: Facts = {
     "EDUCATION": {},
     "MARRIAGE": {},
     "AGE": {"integer": True, "age": True},
-    **{name: {"integer": True, "change": "lower", "kind": "number"} for name in MONTHS},
-    **{f"BILL_AMT{i}": {"change": "lower"} for i in range(1, 7)},
-    **{f"PAY_AMT{i}": {"change": "higher"} for i in range(1, 7)},
+    **{name: {"integer": True, "kind": "number"} for name in MONTHS},
+    **{f"BILL_AMT{i}": {} for i in range(1, 7)},
+    **{f"PAY_AMT{i}": {} for i in range(1, 7)},
+    # Only the latest month is still open to change; the past is not.
+    "PAY_0": {"integer": True, "kind": "number", "change": "lower"},
+    "BILL_AMT1": {"change": "lower"},
+    "PAY_AMT1": {"change": "higher"},
 }
 
 KNOWLEDGE: dict[str, Facts] = {

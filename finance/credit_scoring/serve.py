@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from asyncio import to_thread
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from common.bundle import Bundle
 from common.config import Strict
@@ -149,24 +151,24 @@ class CreditPredictor:
         )
 
     @classmethod
-    def routes(cls, predictor: Any) -> Any:
-        """`POST what-if`: beside the decision, what would have changed it."""
-        from fastapi import APIRouter, Body
+    def routes(cls, predictor: Callable[[], CreditPredictor]) -> APIRouter:
+        """`POST what-if`: the same request as `predict`, answered by what would have changed the decision."""
+        from common.serving.problems import invalid_body
 
         router = APIRouter()
 
-        @router.post("/what-if", response_model=WhatIf)
-        def what_if(applicant: Annotated[dict[str, Any], Body()]) -> WhatIf:
-            current: CreditPredictor = predictor()
-            return current.what_if(current.request.model_validate_json(_dumps(applicant)))
+        async def what_if(request: Request) -> WhatIf:
+            current = predictor()
+            try:
+                asked = current.request.model_validate_json(await request.body())
+            except ValidationError as error:
+                raise invalid_body(error, current.request.model_json_schema()) from None
+            return await to_thread(current.what_if, asked)
 
+        summary = "The smallest change of fields an applicant can change that would have been approved."
+        body = {"content": {"application/json": {"schema": {"type": "object", "description": "as for predict"}}}}
+        router.post("/what-if", summary=summary, openapi_extra={"requestBody": body})(what_if)
         return router
-
-
-def _dumps(value: Any) -> bytes:
-    import json
-
-    return json.dumps(value).encode()
 
 
 def _request_type(fields: Sequence[CreditField], example: Any) -> type[BaseModel]:
