@@ -12,19 +12,22 @@ from pathlib import Path
 
 @lru_cache
 def commit() -> str:
-    """Short git hash of the code that runs, `-dirty` when changed; `unknown` outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
+    """Short git hash of the code that runs, `-dirty` when it was changed; `unknown` outside a checkout.
+
+    Benchmarks and Markdown do not count as code: a run rewrites them, and the next one is not dirty for it.
+    """
     try:
-        described = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
+        found = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--", ".", ":!benchmarks", ":!*.md")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return described.stdout.strip()
+    return found + ("-dirty" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    root = Path(__file__).resolve().parent.parent
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
 def machine() -> str:
@@ -36,10 +39,10 @@ def machine() -> str:
             (ln.split(":", 1)[1].strip() for ln in cpuinfo.read_text().splitlines() if "model name" in ln), model
         )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
+    return f"{model}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
 
 
 def peak_rss_mb() -> float:
-    """Highest resident memory of this process so far, in MB (Linux counts in KiB, macOS in bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Highest resident memory so far of this process or a finished child, in MB (Linux counts KiB, macOS bytes)."""
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return peak / (2**20 if platform.system() == "Darwin" else 2**10)

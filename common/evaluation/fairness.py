@@ -34,7 +34,11 @@ class GroupRow(Strict):
 
 
 class FairnessSummary(Strict):
-    """The distance between the groups that are not small; None when fewer than two are left."""
+    """The distance between the groups that are not small.
+
+    All None when fewer than two are left; the ratio is None when nobody got the favourable decision, the odds
+    difference when a group has only one label.
+    """
 
     compared: list[str]
     left_out: list[str]
@@ -124,11 +128,14 @@ def _summary(
     for name in compared:
         cells = np.bincount((2 * y + selected)[names == name], minlength=4)
         draws.append(generator.multinomial(cells.sum(), cells / cells.sum(), size=repeats))
-    metrics = {}
-    for key, value, resampled in zip(keys, values, _distances(np.stack(draws, axis=1)), strict=True):
-        low, high = interval(float(value), resampled)
-        metrics[key] = Metric(value=float(value), low=low, high=high, n=len(y))
-    return {**metrics, "four_fifths": metrics["demographic_parity_ratio"].value >= FOUR_FIFTHS}
+    mixed = all(0 < y[names == name].mean() < 1 for name in compared)
+    defined = (True, bool(selected.any()), mixed)
+    metrics: dict[str, Metric | bool | None] = dict.fromkeys(keys)
+    for key, value, known, resampled in zip(keys, values, defined, _distances(np.stack(draws, axis=1)), strict=True):
+        if known:
+            low, high = interval(float(value), resampled)
+            metrics[key] = Metric(value=float(value), low=low, high=high, n=len(y))
+    return {**metrics, "four_fifths": bool(values[1] >= FOUR_FIFTHS) if selected.any() else None}
 
 
 def _distances(cells: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
@@ -136,5 +143,6 @@ def _distances(cells: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
     rate = (cells[..., 1] + cells[..., 3]) / cells.sum(axis=-1)
     fpr = cells[..., 1] / np.maximum(cells[..., 0] + cells[..., 1], 1)
     tpr = cells[..., 3] / np.maximum(cells[..., 2] + cells[..., 3], 1)
-    ratio = rate.min(axis=1) / np.maximum(rate.max(axis=1), 1e-12)
+    best = rate.max(axis=1)
+    ratio = np.divide(rate.min(axis=1), best, out=np.full(len(best), np.nan), where=best > 0)
     return np.ptp(rate, axis=1), ratio, np.maximum(np.ptp(fpr, axis=1), np.ptp(tpr, axis=1))

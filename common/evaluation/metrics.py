@@ -31,7 +31,7 @@ def auc(y: Any, p: Any, weight: Any = None) -> float:
 
 
 def gini(y: Any, p: Any, weight: Any = None) -> float:
-    """2 AUC - 1, the accuracy ratio of credit scoring."""
+    """2 AUC - 1, also called the accuracy ratio."""
     return 2 * auc(y, p, weight) - 1
 
 

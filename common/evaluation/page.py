@@ -44,13 +44,14 @@ def write_page(path: Path, report: Report, sections: Sequence[Section]) -> Path:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, image=image, paragraphs=paragraphs)
+    environment.tests["numeric"] = numeric
     template = environment.get_template("report.html.j2")
     write_whole(path, template.render(report=report, sections=sections))
     return path
 
 
 def number(value: Any) -> str:
-    """A table cell: at most four significant digits, a dash for nothing, an interval in brackets."""
+    """A table cell: three decimals, none from 100 up, a dash for nothing, an interval in brackets."""
     if value is None:
         return "–"
     if isinstance(value, Metric):
@@ -62,6 +63,11 @@ def number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
     return str(value)
+
+
+def numeric(value: Any) -> bool:
+    """Whether a cell is set flush right: numbers, intervals and missing ones."""
+    return value is None or (isinstance(value, int | float | Metric) and not isinstance(value, bool))
 
 
 def image(figure: Figure) -> str:

@@ -6,10 +6,12 @@ Colours are Okabe and Ito's (2008), which the colour-blind can tell apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, PINK, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#6B7280"
@@ -53,16 +55,26 @@ def page_figure(height: float, columns: int | tuple[int, ...] = 1) -> tuple[Figu
     return figure, list(axes.ravel())
 
 
-def tidy_bars(axes: Axes, places: Any, names: Sequence[str], xlabel: str, title: str) -> None:
-    """Name the horizontal bars from the top down, without ticks or lines between them."""
-    axes.set_yticks(places, names)
+def entitle(figure: Figure, title: str) -> None:
+    """Set the finding as title of the whole figure, wrapped to its width."""
+    figure.suptitle("\n".join(wrap(title, 76)), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+
+
+def draw_bars(axes: Axes, names: Sequence[str], values: Any, intervals: Any, xlabel: str) -> BarContainer:
+    """Horizontal bars from the top down; `intervals` has shape (n, 2) or is None."""
+    places, lengths = np.arange(len(names)), np.asarray(values, dtype=float)
+    whiskers = None if intervals is None else np.abs(np.asarray(intervals, dtype=float).T - lengths)
+    ends = {"ecolor": INK, "elinewidth": 1.1, "capsize": 3}
+    drawn = axes.barh(places, lengths, height=0.68, color=BLUE, xerr=whiskers, error_kw=ends)
+    axes.set_yticks(places, [shorten(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set(xlabel=xlabel, title=title)
+    axes.set_xlabel(xlabel)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
+    return drawn
 
 
-def shorten(name: str, most: int = 34) -> str:
+def shorten(name: str, most: int = 40) -> str:
     """The name, cut with an ellipsis when it would crowd the axis."""
     return name if len(name) <= most else name[: most - 1] + "…"
 

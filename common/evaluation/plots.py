@@ -27,10 +27,11 @@ from common.evaluation.plot_style import (
     SKY,
     STYLE,
     YELLOW,
+    draw_bars,
+    entitle,
     page_figure,
     shorten,
     thin,
-    tidy_bars,
 )
 from common.evaluation.stability import SHIFTED, STABLE
 
@@ -40,7 +41,7 @@ def roc_pr(y: Any, p: Any, event: str = "event") -> Figure:
     """ROC and precision-recall curves side by side."""
     labels, scores = np.asarray(y), np.asarray(p)
     base, area, precision_area = labels.mean(), auc(labels, scores), ap(labels, scores)
-    figure, (left, right) = page_figure(3.5, 2)
+    figure, (left, right) = page_figure(3.3, 2)
     false, true, _ = roc_curve(labels, scores)
     left.plot(*thin(false, true), color=BLUE)
     left.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2)
@@ -72,12 +73,12 @@ def calibration(y: Any, p: Any, bins: int = 10, event: str = "event") -> Figure:
     low, high = wilson(hits, counts)
     rate, error = hits / counts, ece(labels, scores, bins=bins)
     figure, (top, bottom) = page_figure(4.6, (3, 1))
-    limit = min(1.0, 1.08 * max(high.max(), mean.max()))
+    limit = min(1.0, 1.03 * max(high.max(), scores.max()))
     top.plot([0, limit], [0, limit], color=GREY, linestyle=":", linewidth=1.2, label="perfect")
     whiskers = [np.maximum(rate - low, 0), np.maximum(high - rate, 0)]
     top.errorbar(mean, rate, yerr=whiskers, color=BLUE, marker="o", markersize=5, capsize=3, label="observed, 95 %")
     top.set(xlim=(0, limit), ylim=(0, limit), ylabel=f"observed rate of {event}")
-    top.set_title(f"Predicted and observed rates differ by {100 * error:.1f} points on average (ECE {error:.3f})")
+    entitle(figure, f"Predicted and observed rates differ by {100 * error:.1f} points on average (ECE {error:.3f})")
     top.legend(loc="upper left")
     bottom.hist(scores, bins=np.linspace(0, limit, 41).tolist(), color=SKY)
     bottom.set(xlim=(0, limit), xlabel=f"predicted probability of {event}", ylabel="rows")
@@ -102,11 +103,8 @@ def ks_curve(y: Any, p: Any, event: str = "event") -> Figure:
     axes.plot(*thin(grid, shares[0]), color=BLUE, label=f"no {event}")
     axes.plot(*thin(grid, shares[1]), color=ORANGE, linestyle="--", label=event)
     axes.plot([at, at], [shares[1][widest], shares[0][widest]], color=INK, marker="_", label=f"KS {gap:.3f}")
-    axes.set(
-        xlabel="score",
-        ylabel="share of rows at or below",
-        title=f"The classes are furthest apart at {at:.3f} (KS {gap:.3f})",
-    )
+    axes.set(xlabel="score", ylabel="share of rows at or below")
+    entitle(figure, f"The classes are furthest apart at {at:.3f} (KS {gap:.3f})")
     axes.legend(loc="lower right")
     figure.set_label(
         f"Cumulative score distributions with and without {event}; the largest gap is {gap:.3f} at score {at:.3f}."
@@ -130,17 +128,14 @@ def gains(y: Any, p: Any, event: str = "event") -> Figure:
     left.plot([0, labels.mean(), 1], [0, 1, 1], color=GREEN, linestyle="--", linewidth=1.2, label="perfect")
     left.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="random")
     left.set(xlabel="share of rows, highest scores first", ylabel=f"share of {event} found")
-    left.set_title(f"The top 20 % hold {top:.0%} of {event}")
     left.legend(loc="lower right")
     right.bar(np.arange(1, 11), lift, color=[BLUE if value >= 1 else SKY for value in lift], width=0.75)
     right.axhline(1, color=GREY, linestyle=":", linewidth=1.2)
     right.set(xlabel="tenth, highest scores first", ylabel="rate / overall rate", xticks=range(1, 11))
-    right.set_title(f"Lift of the first tenth: {lift[0]:.1f}")
     right.grid(visible=False, axis="x")
-    figure.set_label(
-        f"Cumulative gains and lift: the top 20 % by score hold {top:.0%} of {event}; "
-        f"the first tenth has lift {lift[0]:.1f}."
-    )
+    finding = f"The top 20 % by score hold {100 * top:.0f} % of {event} cases; lift of the top tenth {lift[0]:.1f}"
+    entitle(figure, finding)
+    figure.set_label(f"Cumulative gains and lift per tenth. {finding}.")
     return figure
 
 
@@ -160,10 +155,11 @@ def score_distribution(
     title = f"Scores with and without {event}"
     if cutoff is not None:
         caught = (scores[labels == 1] >= cutoff).mean()
-        spared = (scores[labels == 0] < cutoff).mean()
-        title = f"At or above {cutoff:.3g}: {caught:.0%} of {event}, {1 - spared:.0%} of the others"
+        alarmed = (scores[labels == 0] >= cutoff).mean()
+        title = f"At or above {cutoff:.3g}: {100 * caught:.0f} % of {event} cases, {100 * alarmed:.0f} % of the others"
         axes.axvline(cutoff, color=INK, linestyle="--", linewidth=1.2, label=f"cut-off {cutoff:.3g}")
-    axes.set(xlabel=xlabel, ylabel="density", yticks=[], title=title)
+    axes.set(xlabel=xlabel, ylabel="density", yticks=[])
+    entitle(figure, title)
     axes.grid(visible=False, axis="y")
     axes.legend(loc="upper right")
     figure.set_label(f"Distribution of the score by class. {title}.")
@@ -180,24 +176,13 @@ def bars(
     reference: float | None = None,
 ) -> Figure:
     """Horizontal bars in the given order from the top, with intervals and a reference line when given."""
-    places, lengths = np.arange(len(names)), np.asarray(values, dtype=float)
-    figure, (axes,) = page_figure(1.0 + 0.3 * len(names))
-    whiskers = None
-    if intervals is not None:
-        whiskers = np.abs(np.asarray(intervals, dtype=float).T - lengths)
-    axes.barh(
-        places,
-        lengths,
-        color=BLUE,
-        height=0.68,
-        xerr=whiskers,
-        error_kw={"ecolor": INK, "elinewidth": 1.1, "capsize": 3},
-    )
+    figure, (axes,) = page_figure(1.1 + 0.3 * len(names))
+    draw_bars(axes, names, values, intervals, xlabel)
     if reference is not None:
         axes.axvline(reference, color=ORANGE, linestyle="--", linewidth=1.2)
-    tidy_bars(axes, places, [shorten(name) for name in names], xlabel, title)
+    entitle(figure, title)
     figure.set_label(
-        f"{title}: " + ", ".join(f"{name} {value:.3g}" for name, value in zip(names, lengths, strict=True)) + "."
+        f"{title}: " + ", ".join(f"{name} {value:.3g}" for name, value in zip(names, values, strict=True)) + "."
     )
     return figure
 
@@ -206,38 +191,30 @@ def bars(
 def group_bars(report: FairnessReport, attribute: str) -> Figure:
     """Selection rate per group with 95 % intervals against the four-fifths line; small groups are hatched."""
     rows = report.groups
-    rates = np.array([row.selection_rate.value for row in rows])
-    ends = np.array([(row.selection_rate.low, row.selection_rate.high) for row in rows]).T
+    rates = [row.selection_rate.value for row in rows]
+    ends = [(row.selection_rate.low, row.selection_rate.high) for row in rows]
+    names = [f"{row.group} (n={row.n:,}{', small' if row.small else ''})" for row in rows]
     compared = [row.selection_rate.value for row in rows if not row.small]
     ratio = report.summary.demographic_parity_ratio
-    figure, (axes,) = page_figure(1.4 + 0.34 * len(rows))
-    places = np.arange(len(rows))
-    drawn = axes.barh(
-        places,
-        rates,
-        height=0.68,
-        color=BLUE,
-        xerr=np.abs(ends - rates),
-        error_kw={"ecolor": INK, "elinewidth": 1.1, "capsize": 3},
-    )
+    figure, (axes,) = page_figure(1.5 + 0.32 * len(rows))
+    drawn = draw_bars(axes, names, rates, ends, "share with the favourable decision")
     for bar, row in zip(drawn, rows, strict=True):
         if row.small:
             bar.set(facecolor="white", edgecolor=GREY, hatch="///")
+    name = attribute.capitalize()
     if compared:
         line = FOUR_FIFTHS * max(compared)
         axes.axvline(line, color=ORANGE, linestyle="--", linewidth=1.2, label=f"four fifths of the best: {line:.2f}")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0, handlelength=2.5)
-    title = f"{attribute.capitalize()}: too few people to compare groups"
+    title = f"{name}: too few people to compare groups"
     if ratio is not None:
         passed = "passes" if report.summary.four_fifths else "fails"
         found = f"ratio {ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
-        title = f"{attribute.capitalize()} {passed} the four-fifths rule: {found}"
-    names = [f"{shorten(row.group)} (n={row.n:,}{', small' if row.small else ''})" for row in rows]
-    tidy_bars(axes, places, names, "share with the favourable decision", title)
-    axes.set_title(title, pad=24)
-    axes.set_xlim(0, min(1.02, 1.05 * float(ends.max())))
+        title = f"{name} {passed} the four-fifths rule: {found}"
+    entitle(figure, title)
+    axes.set_xlim(0, min(1.02, 1.05 * max(high for _, high in ends)))
     figure.set_label(
-        f"{title}. " + ", ".join(f"{name}: {rate:.3f}" for name, rate in zip(names, rates, strict=True)) + "."
+        f"{title}. " + ", ".join(f"{group}: {rate:.3f}" for group, rate in zip(names, rates, strict=True)) + "."
     )
     return figure
 
@@ -272,11 +249,12 @@ def stability_lines(table: pd.DataFrame, most: int = 6) -> Figure:
             fontsize=8,
             color=GREY,
         )
-    step = max(1, len(wide) // 8)
+    step = -(-len(wide) // 8)  # at most eight labels fit
     axes.set_xticks(range(0, len(wide), step), [str(period) for period in wide.index[::step]])
     found = f"{shifted} of {len(worst)} fields shifted" if shifted else f"None of {len(worst)} fields shifted"
     title = f"{found}; {worst.index[0]} moved most (PSI {worst.iloc[0]:.2f})"
-    axes.set(ylim=(0, max(0.3, 1.1 * float(worst.iloc[0]))), ylabel="PSI against the reference", title=title)
+    axes.set(ylim=(0, max(0.3, 1.1 * float(worst.iloc[0]))), ylabel="PSI against the reference")
+    entitle(figure, title)
     axes.legend(loc="upper left", ncols=2)
     figure.set_label(f"Population stability per period. {title}.")
     return figure

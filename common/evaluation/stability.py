@@ -78,7 +78,7 @@ def _shares(histogram: Mapping[str, Any], series: pd.Series) -> NDArray[np.float
     if "edges" in histogram:
         numbers = pd.to_numeric(known, errors="coerce").dropna().to_numpy(dtype=float)  # text is as good as missing
         place = np.searchsorted(histogram["edges"], numbers, side="left")
-        counts = np.bincount(place, minlength=len(histogram["edges"]) + 1)
+        counts = np.bincount(place, minlength=len(histogram["edges"]) + 1).astype(float)
     else:
         position = {level: index for index, level in enumerate(histogram["levels"])}
         other = len(position)

@@ -62,7 +62,9 @@ def _bin_number(
         cuts = ()
         if len(np.unique(column[regular])) > 1:
             binning = _optimal(field.name, "numerical", config, trend, override)
-            cuts = tuple(map(float, binning.fit(column[regular], y[regular]).splits))
+            splits = binning.fit(column[regular], y[regular]).splits
+            # OptBinning's own `split_digits` counts decimals, which would leave few cuts to a field of small numbers.
+            cuts = tuple(sorted({float(f"{split:.{config.digits}g}") for split in splits}))
     first = len(cuts) + 1
     codes = {code: first + i for i, code in enumerate(special)}
     return Axis(field.name, cuts, codes, missing=first + len(codes))
@@ -98,7 +100,6 @@ def _optimal(name: str, dtype: str, config: Binning, trend: Trend, override: Var
         min_prebin_size=config.min_bin,
         max_n_bins=override.max_bins,
         monotonic_trend=trend,
-        split_digits=config.digits if dtype == "numerical" else None,
     )
 
 

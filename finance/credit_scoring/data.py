@@ -18,9 +18,10 @@ from common.data.table import labels, read_table
 from common.files import sha256
 from finance.credit_scoring.additive import Column
 from finance.credit_scoring.config import Config
+from finance.credit_scoring.derived import DERIVED
 from finance.credit_scoring.fields import CreditField
 from finance.credit_scoring.formula import Formula
-from finance.credit_scoring.knowledge import DERIVED, KNOWLEDGE, MONEY, SEX
+from finance.credit_scoring.knowledge import KNOWLEDGE, MONEY, SEX
 from finance.credit_scoring.simulator import SIMULATED, SIMULATED_FIELDS, simulate
 
 AGE_BANDS = (0, 25, 40, 60, 200)

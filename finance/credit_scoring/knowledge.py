@@ -40,7 +40,7 @@ GERMAN: Facts = {
         "risk": -1,
     },
     "purpose": {},
-    "credit_amount": {"change": "lower"},
+    "credit_amount": {"risk": 1, "change": "lower"},
     "savings_account_and_bonds": {
         "ordered": True,
         "levels": (
@@ -60,7 +60,12 @@ GERMAN: Facts = {
     },
     "installment_rate_in_percentage_of_disposable_income": {"risk": 1, "integer": True, "change": "lower"},
     "personal_status_and_sex": {},
-    "other_debtors_or_guarantors": {"change": "any"},
+    "other_debtors_or_guarantors": {
+        "ordered": True,
+        "levels": ("co-applicant", "none", "guarantor"),
+        "risk": -1,
+        "change": "any",
+    },
     "present_residence_since": {"integer": True},
     "property": {
         "ordered": True,
@@ -74,7 +79,7 @@ GERMAN: Facts = {
     },
     "age_in_years": {"risk": -1, "integer": True, "age": True},
     "other_installment_plans": {"ordered": True, "levels": ("bank", "stores", "none"), "risk": -1, "change": "any"},
-    "housing": {"ordered": True, "levels": ("for free", "rent", "own")},
+    "housing": {"ordered": True, "levels": ("for free", "rent", "own"), "risk": -1},
     "number_of_existing_credits_at_this_bank": {"integer": True},
     "job": {
         "ordered": True,
@@ -86,30 +91,32 @@ GERMAN: Facts = {
         ),
     },
     "number_of_people_being_liable_to_provide_maintenance_for": {"integer": True},
-    "telephone": {"ordered": True, "levels": ("none", "yes, registered under the customers name"), "risk": -1},
+    "telephone": {"ordered": True, "levels": ("none", "yes, registered under the customers name")},
     "foreign_worker": {"ordered": True, "levels": ("no", "yes"), "risk": 1},
 }
 
+# Levels in the order of the source's codes: the corrected meanings make some directions of risk odd
+# (real estate is the riskiest property), so those get no constraint.
 SOUTH_GERMAN: Facts = {
-    "laufkont": {"ordered": True, "levels": (2, 3, 4, 1), "change": "any"},
+    "laufkont": {"ordered": True, "levels": (1, 2, 3, 4), "risk": -1, "change": "any"},
     "laufzeit": {"risk": 1, "integer": True, "change": "lower"},
     "moral": {"ordered": True, "levels": (0, 1, 2, 3, 4), "risk": -1},
     "verw": {},
-    "hoehe": {"change": "lower"},
-    "sparkont": {"ordered": True, "levels": (2, 3, 4, 5, 1), "change": "any"},
+    "hoehe": {"risk": 1, "change": "lower"},
+    "sparkont": {"ordered": True, "levels": (1, 2, 3, 4, 5), "risk": -1, "change": "any"},
     "beszeit": {"ordered": True, "levels": (1, 2, 3, 4, 5), "risk": -1},
-    "rate": {"ordered": True, "levels": (4, 3, 2, 1), "change": "any"},
+    "rate": {"ordered": True, "levels": (1, 2, 3, 4), "risk": 1},
     "famges": {},
-    "buerge": {"change": "any"},
+    "buerge": {"ordered": True, "levels": (2, 1, 3), "risk": -1, "change": "any"},
     "wohnzeit": {"ordered": True, "levels": (1, 2, 3, 4)},
-    "verm": {"ordered": True, "levels": (1, 2, 3, 4), "risk": -1},
+    "verm": {"ordered": True, "levels": (1, 2, 3, 4)},
     "alter": {"risk": -1, "integer": True, "age": True},
     "weitkred": {"ordered": True, "levels": (1, 2, 3), "risk": -1, "change": "any"},
-    "wohn": {"ordered": True, "levels": (1, 2, 3)},
+    "wohn": {},
     "bishkred": {"ordered": True, "levels": (1, 2, 3, 4)},
     "beruf": {"ordered": True, "levels": (1, 2, 3, 4)},
     "pers": {"ordered": True, "levels": (2, 1)},
-    "telef": {"ordered": True, "levels": (1, 2), "risk": -1},
+    "telef": {"ordered": True, "levels": (1, 2)},
     "gastarb": {"ordered": True, "levels": (2, 1), "risk": 1},
 }
 
@@ -133,12 +140,6 @@ KNOWLEDGE: dict[str, Facts] = {
     "credit-german": GERMAN,
     "credit-south-german": SOUTH_GERMAN,
     "credit-taiwan-default": TAIWAN,
-}
-
-DERIVED: dict[str, Facts] = {
-    "credit-german": {},
-    "credit-south-german": {},
-    "credit-taiwan-default": {},
 }
 
 MONEY = {"credit-german": "credit_amount", "credit-south-german": "hoehe", "credit-taiwan-default": "LIMIT_BAL"}

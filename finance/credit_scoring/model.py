@@ -12,13 +12,15 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+from sklearn.metrics import log_loss
+from sklearn.model_selection import RepeatedStratifiedKFold
 
-from common.training.boosting import Ensemble, Leaf, fit_boosting
+from common.training.boosting import Ensemble, Leaf, Library, choose_rounds, fit_boosting
 from finance.credit_scoring.additive import Axis, Column, LogOdds, Term
-from finance.credit_scoring.config import Challenger
+from finance.credit_scoring.config import ChallengerSettings
 from finance.credit_scoring.fields import CreditField
 
 # Rows of average risk added to a level before its rate orders the levels: a level seen twice stays near the middle.
@@ -70,29 +72,48 @@ def fit_encoder(field: CreditField, column: Column, y: np.ndarray) -> Encoder:
     return Encoder(field, risks)
 
 
+@dataclass(frozen=True)
+class Challenger:
+    """The fitted tables, which library and how many rounds they come from, and the loss that chose them."""
+
+    log_odds: LogOdds
+    library: Library
+    rounds: int
+    loss: float
+
+
 def fit_challenger(
-    library: Literal["xgboost", "lightgbm"],
+    library: Library,
     fields: Sequence[CreditField],
     columns: Mapping[str, Column],
     y: np.ndarray,
-    settings: Challenger,
+    settings: ChallengerSettings,
     *,
     valid: tuple[Mapping[str, Column], np.ndarray] | None = None,
     weight: np.ndarray | None = None,
     seed: int = 0,
-) -> LogOdds:
-    """Fit `settings.bags` boosters with different seeds, each stopped early on `valid` (if given), and average."""
+) -> Challenger:
+    """Fit `settings.bags` boosters with different seeds and average them.
+
+    Each stops early on `valid`; without validation rows the number of rounds comes from a repeated
+    cross-validation inside the training rows. `loss` is the log loss of that choice.
+    """
     encoders = [fit_encoder(field, columns[field.name], y) for field in fields]
-    x = _matrix(encoders, columns)
+    x, monotone = _matrix(encoders, columns), [encoder.monotone for encoder in encoders]
+    params, loss = settings.boosting, math.nan
     stop = (_matrix(encoders, valid[0]), valid[1]) if valid else None
-    monotone = [encoder.monotone for encoder in encoders]
+    if not stop and params.patience:
+        folds = list(RepeatedStratifiedKFold(n_splits=5, n_repeats=2, random_state=seed).split(x, y))
+        rounds, loss = choose_rounds(library, params, x, y, folds, weight=weight, monotone=monotone, seed=seed)
+        params = params.model_copy(update={"rounds": rounds})
     bags = [
-        fit_boosting(
-            library, settings.boosting, x, y, weight=weight, valid=stop, monotone=monotone, seed=seed * 1000 + bag
-        )
+        fit_boosting(library, params, x, y, weight=weight, valid=stop, monotone=monotone, seed=seed * 1000 + bag)
         for bag in range(settings.bags)
     ]
-    return tabulate(bags, encoders, x)
+    log_odds = tabulate(bags, encoders, x, settings.pairs)
+    if valid:
+        loss = float(log_loss(valid[1], 1 / (1 + np.exp(-log_odds.predict(valid[0])))))
+    return Challenger(log_odds, library, round(float(np.mean([bag.rounds for bag in bags]))), loss)
 
 
 def blend(models: Sequence[tuple[float, LogOdds]]) -> LogOdds:
@@ -101,8 +122,12 @@ def blend(models: Sequence[tuple[float, LogOdds]]) -> LogOdds:
     return LogOdds(terms, sum(weight * model.intercept for weight, model in models))
 
 
-def tabulate(bags: Sequence[Ensemble], encoders: Sequence[Encoder], x: np.ndarray) -> LogOdds:
-    """The average of the ensembles as one table per field and per pair; `x` weighs the purification."""
+def tabulate(bags: Sequence[Ensemble], encoders: Sequence[Encoder], x: np.ndarray, most_pairs: int) -> LogOdds:
+    """The average of the ensembles as one table per field and per pair; `x` weighs the purification.
+
+    Of the purified pairs only the `most_pairs` with the largest variance over `x` are kept: hundreds of
+    pairs that a bag touched once carry noise, and every kept pair costs time in each request.
+    """
     groups: dict[tuple[int, ...], list[Leaf]] = defaultdict(list)
     for bag in bags:
         for leaf in bag.leaves:
@@ -118,7 +143,7 @@ def tabulate(bags: Sequence[Ensemble], encoders: Sequence[Encoder], x: np.ndarra
     axes = {feature: encoders[feature].axis(edges) for feature, edges in own.items()}
     singles = {feature: np.zeros(len(edges) + 2) for feature, edges in own.items()}
     intercept = sum(bag.intercept for bag in bags) / len(bags)
-    pairs: list[Term] = []
+    pairs: list[tuple[float, Term]] = []
     for features, leaves in sorted(groups.items()):
         if not features:  # a tree that found no split is a constant
             intercept += sum(leaf.value for leaf in leaves) / len(bags)
@@ -130,10 +155,12 @@ def tabulate(bags: Sequence[Ensemble], encoders: Sequence[Encoder], x: np.ndarra
             for feature, edges, effect in zip(features, cuts[features], effects, strict=True):
                 singles[feature] += effect[_coarser(own[feature], edges)]
             a, b = features
+            strength = float(np.var(table[_bins(x[:, a], cuts[features][0]), _bins(x[:, b], cuts[features][1])]))
             table = table[np.ix_(_coarser(own[a], cuts[features][0]), _coarser(own[b], cuts[features][1]))]
-            pairs.append(Term((axes[a], axes[b]), table))
+            pairs.append((strength, Term((axes[a], axes[b]), table)))
     mains = [Term((axes[feature],), table) for feature, table in sorted(singles.items())]
-    return LogOdds((*mains, *pairs), intercept)
+    strongest = sorted(pairs, key=lambda pair: -pair[0])[:most_pairs]
+    return LogOdds((*mains, *(term for _, term in strongest)), intercept)
 
 
 def _cuts(leaves: Sequence[Leaf], feature: int) -> list[float]:

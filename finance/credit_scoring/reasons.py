@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -12,6 +12,8 @@ from finance.credit_scoring.additive import AdditiveModel, Value
 from finance.credit_scoring.fields import CreditField
 
 MOST_REASONS = 4  # Regulation B, comment 9(b)(2): more than four reasons is not likely to be helpful
+
+NEAREST = 24
 
 
 class Reason(BaseModel):
@@ -104,7 +106,7 @@ def _options(
     high = float("inf") if field.maximum is None else field.maximum
     low = max(low, current) if field.change == "higher" else low
     high = min(high, current) if field.change == "lower" else high
-    return sorted((v for v in tried if low <= v <= high and v != current), key=lambda v: abs(v - current))[:24]
+    return sorted((v for v in tried if low <= v <= high and v != current), key=lambda v: abs(v - current))
 
 
 def _round(value: float, field: CreditField) -> float | int:
@@ -113,9 +115,10 @@ def _round(value: float, field: CreditField) -> float | int:
 
 
 def _grid(lists: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """All combinations; of two fields only the `NEAREST` values of each, for time grows with their product."""
     if len(lists) == 1:
         return [(value,) for value in lists[0]]
-    return [(first, second) for first in lists[0] for second in lists[1]]
+    return list(product(*(values[:NEAREST] for values in lists)))
 
 
 def _plain(value: Value) -> Any:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from common.tables import TableField
 
+EXACT = 2**53  # beyond it a float does not hold every whole number, and JSON's numbers have no end
+
 
 class Decision(BaseModel):
     """The answer for one applicant."""
@@ -179,7 +181,9 @@ def _request_type(fields: Sequence[CreditField], example: Any) -> type[BaseModel
         if field.kind == "category":
             kind = Literal[tuple(field.levels)]
         elif field.integer:
-            kind = Annotated[int, Field(strict=True, ge=field.minimum, le=field.maximum)]
+            low = -EXACT if field.minimum is None else field.minimum
+            high = EXACT if field.maximum is None else field.maximum
+            kind = Annotated[int, Field(strict=True, ge=low, le=high)]
         else:
             kind = Annotated[float, Field(strict=True, ge=field.minimum, le=field.maximum, allow_inf_nan=False)]
         described = Field(None, description=field.label) if field.optional else Field(description=field.label)
