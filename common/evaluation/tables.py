@@ -89,6 +89,11 @@ def results_table(reports: list[Report]) -> str:
     return "\n".join([*lines, "", *(f"Measured on {_cell(where)}." for where in made), ""])
 
 
+def show(reports: list[Report]) -> None:
+    """Print ours beside the published on stdout."""
+    print(results_table(reports))
+
+
 def _published(report: Report, metric: str) -> str:
     entries = [entry for entry in report.published if entry.metric == metric]
     if not entries:

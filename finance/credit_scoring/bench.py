@@ -63,10 +63,6 @@ PUBLISHED = [
 
 def bench(config: Config, preset: str) -> list[Report]:
     """One report per data set and protocol; `full` lets the sensitive fields in, as the published models do."""
-    if preset == "speed":
-        from finance.credit_scoring.speed import speed
-
-        return [speed(config)]
     if preset == "sample":
         return [_report(config, preset, FIVE_BY_TWO)]
     sensitive = "include" if preset == "full" else config.sensitive

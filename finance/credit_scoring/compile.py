@@ -115,7 +115,8 @@ def to_sql(
     """A SELECT of `score` (whole, in 1/resolution points) and `probability_of_default` for every row of `table`.
 
     `key` is a column carried over. Numbers are cast to double precision; NULL is missing, and in PostgreSQL
-    NaN too (there a formula that overflows is an error of the database). SQLite needs its mathematical functions (built in since 3.35 unless switched off). Raises
+    NaN too (there a formula that overflows is an error of the database). SQLite needs its mathematical
+    functions (built in since 3.35 unless switched off). Raises
     `UsageError` for a model with terms of two fields, an unknown dialect, or a key of a name in the result.
     """
     if dialect not in get_args(Dialect):

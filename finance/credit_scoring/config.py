@@ -3,7 +3,6 @@
 sample     simulated applicants, offline, about 10 s
 reference  German credit, 1,000 real applications, about 30 s; bench: the three published data sets
 full       Taiwan, 30,000 real card accounts, about 2 min; bench: as reference, with the sensitive fields
-speed      bench only: latency, throughput, fit time and start-up on an idle machine, about 3 min
 """
 
 from __future__ import annotations
@@ -130,5 +129,4 @@ PRESETS: dict[str, dict[str, Any]] = {
     "sample": RECIPES["credit-simulated"],
     "reference": RECIPES["credit-german"],
     "full": RECIPES["credit-taiwan-default"],
-    "speed": RECIPES["credit-taiwan-default"],
 }

@@ -53,7 +53,6 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     serving = models[kept["serving"]]
     probabilities = {name: _probability(predictor, test) for name, predictor in models.items()}
     p, y = probabilities[kept["serving"]], test.y
-    # Where a past policy refused people, the test of a lender is on those it accepted; the simulator knows the rest too.
     report = Report(
         system=SYSTEM.name,
         preset="bundle",
@@ -160,7 +159,7 @@ def _decisions(config: Config, serving: CreditPredictor, test: CreditData) -> Se
         f"(there {serving.cutoff.approval_rate:.1%} were approved at {serving.cutoff.value:.3f} per applicant)."
     )
     if not test.accepted.all():
-        text += f"\n\nA past policy had accepted {test.accepted.mean():.1%} of these applicants; all of them are scored here."
+        text += f"\n\nA past policy had accepted {test.accepted.mean():.1%} of these applicants; all are scored here."
     figure = plots.score_distribution(test.y, score, EVENT, serving.cutoff.score, "score (points, higher is safer)")
     return Section("Scores and decisions", text, [figure], rows)
 
@@ -187,8 +186,8 @@ def _reasons(serving: CreditPredictor, test: CreditData) -> Section:
         names, np.abs(contributions).mean(axis=0)[order].tolist(), "What moves the score", "mean points, absolute"
     )
     text = (
-        "Points are against the average applicant and add up to the score exactly. A declined applicant is told at most "
-        f"{MOST_REASONS} fields that cost the most."
+        "Points are against the average applicant and add up to the score exactly. "
+        f"A declined applicant is told at most {MOST_REASONS} fields that cost the most."
     )
     return Section("Reasons", text, [figure], rows)
 
@@ -205,7 +204,7 @@ def _fairness(serving: CreditPredictor, test: CreditData, p: np.ndarray) -> list
     for name, groups in (("sex", test.sex), ("age", test.age)):
         found = group_report(test.y, declined, p, groups, favourable=0)
         ratio = found.summary.demographic_parity_ratio
-        text = f"Approval and errors by {name}; it is {'not ' if name not in serving.model.fields else ''}a field of the model. "
+        text = f"Approval and errors by {name}. "
         if ratio:
             text += f"Lowest to highest approval rate: {_interval(ratio)} (four-fifths rule: at least 0.8)."
         rows = [row.model_dump() | {"selection_rate": row.selection_rate} for row in found.groups]
@@ -222,7 +221,8 @@ def _stability(bundle: Bundle, serving: CreditPredictor, test: CreditData) -> Se
     if test.month is not None:
         figures.append(plots.stability_lines(stability_table(reference, frame.assign(month=test.month), by="month")))
         text += " Below: month by month."
-    rows = table[["field", "psi", "verdict"]].sort_values("psi", ascending=False).to_dict("records")
+    ordered = table.sort_values("psi", ascending=False)
+    rows = [{"field": row.field, "psi": float(row.psi), "verdict": row.verdict} for row in ordered.itertuples()]
     return Section("Stability", text, figures, rows)
 
 

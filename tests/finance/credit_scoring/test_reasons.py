@@ -105,7 +105,7 @@ def test_one_far_change_is_found_among_many_bins():
 
 
 def test_counterfactuals_of_a_trained_model_flip_the_decision(predictor, applicants):
-    """On real requests: re-scored, approved; only changeable fields, in their direction and range; no single one would do."""
+    """On real requests: re-scored, approved; only changeable fields, in direction and range; no single one would do."""
     fields = {field.name: field for field in predictor.fields}
     requests = [
         predictor.request.model_validate(record(applicants, i, predictor.fields))
