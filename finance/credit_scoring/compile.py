@@ -116,8 +116,8 @@ def to_sql(
 
     `key` is a column carried over. Numbers are cast to double precision; NULL is missing, and in PostgreSQL
     NaN too (there a formula that overflows is an error of the database). SQLite needs its mathematical
-    functions (built in since 3.35 unless switched off). Raises
-    `UsageError` for a model with terms of two fields, an unknown dialect, or a key of a name in the result.
+    functions (built in since 3.35 unless switched off). Raises `UsageError` for a model with terms of two
+    fields, an unknown dialect, or a key of a name in the result.
     """
     if dialect not in get_args(Dialect):
         raise UsageError("unknown SQL dialect", got=repr(dialect), expected=" or ".join(get_args(Dialect)))

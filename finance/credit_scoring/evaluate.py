@@ -222,7 +222,7 @@ def _stability(bundle: Bundle, serving: CreditPredictor, test: CreditData) -> Se
         figures.append(plots.stability_lines(stability_table(reference, frame.assign(month=test.month), by="month")))
         text += " Below: month by month."
     ordered = table.sort_values("psi", ascending=False)
-    rows = [{"field": row.field, "psi": float(row.psi), "verdict": row.verdict} for row in ordered.itertuples()]
+    rows = [{str(key): value for key, value in row.items()} for row in ordered.to_dict("records")]
     return Section("Stability", text, figures, rows)
 
 

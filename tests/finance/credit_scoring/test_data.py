@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.config import build_config
+from common.config import build_config, settings
 from common.errors import DatasetUnavailable
 from finance.credit_scoring.config import PRESETS, Config
 from finance.credit_scoring.data import age_band, load, to_columns
@@ -118,8 +118,6 @@ def test_default_is_bad_in_every_published_data_set():
 
 
 def test_no_source_of_data_is_one_sentence(tmp_path, monkeypatch):
-    from common.config import settings
-
     monkeypatch.setenv("ESPALIER_HOME", str(tmp_path))
     monkeypatch.setenv("ESPALIER_OFFLINE", "true")
     monkeypatch.delenv("ESPALIER_DATA_MIRROR", raising=False)
