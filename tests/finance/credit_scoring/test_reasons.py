@@ -63,10 +63,29 @@ def test_one_change_is_preferred_to_two_and_the_smallest_overshoot_to_others():
     assert changes(score + 75).keys() == {"debt", "purpose"}  # 70 from debt at most, 82 with purpose c
 
 
+def test_a_change_goes_only_where_the_applicant_can_move():
+    score = model().score_one(RECORD)[0]
+    assert changes(score + 100) == {
+        "debt": pytest.approx(99.99, abs=10),
+        "savings": 500.0,
+    }  # not 6000: over the maximum
+    rich = RECORD | {"savings": 4000.0, "debt": 50.0}  # taking savings out or borrowing more is no advice
+    tables = {"purpose": (-4, 3, 9, 0, 0)}
+    assert changes(model(**tables).score_one(rich)[0] + 20, rich, **tables) == {"term": 12, "purpose": "b"}
+
+
 def test_an_unchangeable_field_is_never_touched_and_three_changes_are_too_many():
     score = model().score_one(RECORD)[0]
     assert changes(score + 110) is None  # age alone would give 100, but it cannot be changed
     assert changes(score + 105).keys() == {"debt", "savings"}
+
+
+def test_whole_numbers_stay_whole():
+    nothing = {"savings": (0, 0, 0, 0), "debt": (0, 0, 0, 0), "purpose": (0, 0, 0, 0, 0)}
+    score = model(**nothing).score_one(RECORD)[0]
+    [(name, value)] = changes(score + 15, **nothing).items()
+    assert (name, value) == ("term", 12)
+    assert isinstance(value, int)
 
 
 def test_a_missing_value_is_not_changed():
