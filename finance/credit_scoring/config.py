@@ -53,8 +53,7 @@ class ChallengerSettings(Strict):
     library: Literal["best", "xgboost", "lightgbm"] = "best"
     boosting: Boosting = Boosting()
     bags: int = 8
-    pairs: int = Field(200, ge=0, description="strongest pairs of fields to keep; 0 makes it a sum of single fields")
-    scorecard_weight: float = Field(0.0, ge=0, le=1, description="share of the scorecard in the blend of log-odds")
+    pairs: int = Field(800, ge=0, description="strongest pairs of fields to keep; 0 makes it a sum of single fields")
 
 
 class Costs(Strict):
@@ -99,10 +98,9 @@ SMALL: dict[str, Any] = {
         "patience": 40,
     },
 }
-# Thousands of rows of behaviour: coarser bins, and a sixth of the scorecard in the blend.
+# Thousands of rows of behaviour: coarser bins.
 LARGE: dict[str, Any] = {
     "bags": 4,
-    "scorecard_weight": 0.15,
     "boosting": {
         "learning_rate": 0.05,
         "subsample": 0.6,

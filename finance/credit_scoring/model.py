@@ -116,12 +116,6 @@ def fit_challenger(
     return Challenger(log_odds, library, round(float(np.mean([bag.rounds for bag in bags]))), loss)
 
 
-def blend(models: Sequence[tuple[float, LogOdds]]) -> LogOdds:
-    """Weighted average of log-odds; terms of all models side by side."""
-    terms = tuple(Term(t.axes, t.table * weight) for weight, model in models for t in model.terms)
-    return LogOdds(terms, sum(weight * model.intercept for weight, model in models))
-
-
 def tabulate(bags: Sequence[Ensemble], encoders: Sequence[Encoder], x: np.ndarray, most_pairs: int) -> LogOdds:
     """The average of the ensembles as one table per field and per pair; `x` weighs the purification.
 

@@ -21,7 +21,7 @@ from finance.credit_scoring.binning import describe_bins
 from finance.credit_scoring.config import Config
 from finance.credit_scoring.data import FRACTIONS, CreditData, load
 from finance.credit_scoring.formula import Formula
-from finance.credit_scoring.model import blend, fit_challenger
+from finance.credit_scoring.model import fit_challenger
 from finance.credit_scoring.policy import Cutoff, cheapest_cutoff, most_profitable_cutoff
 from finance.credit_scoring.reject_inference import infer_rejects
 from finance.credit_scoring.scorecard import Scorecard, fit_scorecard
@@ -115,9 +115,7 @@ def _fit_log_odds(
         for library in libraries
     ]
     best = min(candidates, key=lambda candidate: candidate.loss) if len(candidates) > 1 else candidates[0]
-    share = settings.scorecard_weight
-    challenger = blend([(1 - share, best.log_odds), (share, scorecard.log_odds)]) if share else best.log_odds
-    models = {"scorecard": scorecard.log_odds, "challenger": challenger}
+    models = {"scorecard": scorecard.log_odds, "challenger": best.log_odds}
     return models, _Chosen(scorecard, best.library, best.rounds), columns
 
 

@@ -9,7 +9,7 @@ from common.training.boosting import Boosting, fit_boosting
 from finance.credit_scoring.additive import Scale
 from finance.credit_scoring.config import ChallengerSettings
 from finance.credit_scoring.fields import CreditField
-from finance.credit_scoring.model import Encoder, blend, fit_challenger, fit_encoder, tabulate
+from finance.credit_scoring.model import Encoder, fit_challenger, fit_encoder, tabulate
 
 LIBRARIES = ("xgboost", "lightgbm")
 ALL_PAIRS = 10**6
@@ -193,14 +193,6 @@ def test_a_challenger_of_categories_scores_unseen_as_missing(library):
     a, b, c, unseen, missing = model.predict({"u": (np.array([0, 1, 2, 3, -1]), ["a", "b", "c", "d"])})
     assert a < b < c
     assert unseen == missing
-
-
-def test_a_blend_is_the_weighted_mean_of_log_odds():
-    x, y = sample(0.1)
-    models = [tabulate([fit_boosting(name, Boosting(rounds=10), x, y)], ENCODERS, x, 60) for name in LIBRARIES]
-    columns = as_columns(x)
-    blended = blend([(0.3, models[0]), (0.7, models[1])]).predict(columns)
-    np.testing.assert_allclose(blended, 0.3 * models[0].predict(columns) + 0.7 * models[1].predict(columns))
 
 
 def test_without_validation_rows_the_rounds_come_from_folds_of_the_training_rows():

@@ -133,7 +133,7 @@ def test_reweighing_brings_the_groups_together(config, split):
         risk = fit(changed(config, *overrides), biased, split["valid"]).scorecard.log_odds.predict(biased.columns())
         return risk[female].mean() - risk[~female].mean()
 
-    assert 0.3 < gap()
+    assert gap() > 0.3
     assert abs(gap("mitigation=reweigh")) < 0.5 * gap()
 
 
