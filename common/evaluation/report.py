@@ -16,6 +16,8 @@ from common.files import write_whole
 LOWER_IS_BETTER = frozenset(
     {"brier", "ece", "log_loss", "mae", "rmse", "nasa_score", "makespan", "gap", "far", "mar", "wer", "cer"}
     | {"false_alarm_rate", "interaction_rate", "string_error", "string_error_repaired"}
+    | {"request_ms", "request_scorecard_ms", "fit_seconds", "fit_time_ratio", "memory_ratio_4x_rows"}
+    | {"help_seconds", "list_seconds"}
 )
 
 

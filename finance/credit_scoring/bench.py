@@ -30,6 +30,7 @@ from finance.credit_scoring import SYSTEM
 from finance.credit_scoring.config import RECIPES, Config
 from finance.credit_scoring.data import CreditData, load
 from finance.credit_scoring.evaluate import one_hot_baseline, published
+from finance.credit_scoring.speed import speed
 from finance.credit_scoring.train import fit
 
 Scores = dict[str, list[tuple[np.ndarray, np.ndarray]]]
@@ -63,6 +64,8 @@ PUBLISHED = [
 
 def bench(config: Config, preset: str) -> list[Report]:
     """One report per data set and protocol; `full` lets the sensitive fields in, as the published models do."""
+    if preset == "speed":
+        return speed(config)
     if preset == "sample":
         return [_report(config, preset, FIVE_BY_TWO)]
     sensitive = "include" if preset == "full" else config.sensitive

@@ -132,3 +132,10 @@ def test_what_is_no_formula_is_refused_by_name(text, got):
 def test_fields_in_order_of_the_text():
     assert set(Formula("max(b, a) / c + a").fields) == {"a", "b", "c"}
     assert Formula("a").fields == ("a",)
+
+
+def test_the_logarithm_of_a_column_has_the_bits_of_the_logarithm_of_each_value():
+    """NumPy's own differs from the C library's on about one value in two hundred."""
+    values = 10 ** np.random.default_rng(0).uniform(-300, 300, 50_000)
+    formula = Formula("log(a)")
+    assert formula.on_columns({"a": values}).tolist() == [formula.on_record({"a": value}) for value in values.tolist()]
