@@ -76,7 +76,7 @@ def build_config(
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        expected = first["msg"]
+        expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         if first["type"] == "extra_forbidden":
             raise UsageError(
                 "unknown setting", where=where, fix=f"known are {', '.join(config_type.model_fields)}"

@@ -30,6 +30,11 @@ def _git(*arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
+def cores() -> int:
+    """Processors this process may use (where the system tells, else those of the machine)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine() -> str:
     """Processor, cores, memory and Python in one line."""
     model = platform.processor() or platform.machine()
@@ -39,8 +44,7 @@ def machine() -> str:
             (ln.split(":", 1)[1].strip() for ln in cpuinfo.read_text().splitlines() if "model name" in ln), model
         )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cores = len(os.sched_getaffinity(0))
-    return f"{model}, {cores} cores, {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
+    return f"{model}, {cores()} cores, {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
 
 
 def peak_rss_mb() -> float:

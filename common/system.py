@@ -81,9 +81,11 @@ class System:
         try:
             return getattr(import_module(module), attribute)
         except ModuleNotFoundError as error:
-            extras = ",".join(self.extras)
+            extras = f" with its extras {', '.join(self.extras)}" if self.extras else ""
             raise SystemUnavailable(
-                f"the package {error.name!r} is not installed", where=self.name, fix=f"pip install -e '.[{extras}]'"
+                f"the package {error.name!r} is not installed",
+                where=self.name,
+                fix=f"install the project of this system{extras}",
             ) from error
 
 

@@ -17,7 +17,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from common.evaluation.plot_style import STYLE
-from common.evaluation.report import Metric, Report
+from common.evaluation.report import Metric, Published, Report, best_published
 from common.files import write_whole
 
 
@@ -43,11 +43,22 @@ def write_page(path: Path, report: Report, sections: Sequence[Section]) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, image=image, paragraphs=paragraphs)
+    environment.filters.update(
+        number=number, image=image, paragraphs=paragraphs, best=best_published, by_source=by_source
+    )
     environment.tests["numeric"] = numeric
     template = environment.get_template("report.html.j2")
     write_whole(path, template.render(report=report, sections=sections))
     return path
+
+
+def by_source(published: Sequence[Published]) -> list[tuple[tuple[str, str], dict[str, dict[str, float]]]]:
+    """Published values as a table per protocol and source: model, then metric."""
+    found: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
+    for entry in published:
+        models = found.setdefault((entry.protocol, entry.source), {})
+        models.setdefault(entry.model, {})[entry.metric] = entry.value
+    return list(found.items())
 
 
 def number(value: Any) -> str:

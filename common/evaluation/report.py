@@ -81,6 +81,15 @@ def better(metric: str, value: float, other: float) -> bool:
     return value < other if metric in LOWER_IS_BETTER else value > other
 
 
+def best_published(published: Sequence[Published], metric: str) -> Published | None:
+    """The best published value of a metric, or None."""
+    best = None
+    for entry in published:
+        if entry.metric == metric and (best is None or better(metric, entry.value, best.value)):
+            best = entry
+    return best
+
+
 def write_json(path: Path, value: BaseModel | Sequence[BaseModel] | dict[str, Any]) -> None:
     """Write models or a dict as indented JSON, whole or not at all."""
     write_whole(path, json.dumps(value, default=_jsonable, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

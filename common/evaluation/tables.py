@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from common.errors import EspalierError, UsageError
-from common.evaluation.report import LOWER_IS_BETTER, Report, better
+from common.evaluation.report import LOWER_IS_BETTER, Report, best_published
 from common.files import write_whole
 
 BLOCK = re.compile(r"(<!-- results:(?P<system>[\w.-]+):(?P<preset>[\w-]+) -->\n)(?P<table>.*?)(<!-- end -->)", re.S)
@@ -77,16 +77,18 @@ def update(path: Path, root: Path, *, write: bool) -> bool:
 def results_table(reports: list[Report]) -> str:
     """The Markdown table of a benchmark, one line per data set, protocol and metric, and where it was measured."""
     lines = [_line(HEADER), _line(["---"] * 3 + ["---:"] + ["---"] + ["---:"] + ["---"])]
+    sources: dict[str, int] = {}
     for report in reports:
         dataset = f"{report.dataset} (simulated)" if report.simulated else report.dataset
         for name, metric in report.metrics.items():
             ours = f"**{_number(metric.value)}** [{_number(metric.low)}, {_number(metric.high)}]"
             floor = _number(report.floor[name]) if name in report.floor else "–"
             label = f"{name} ↓" if name in LOWER_IS_BETTER else name
-            cells = [dataset, report.protocol, label, ours, _published(report, name), floor, _baseline(report, name)]
-            lines.append(_line(cells))
+            others = _published(report, name, sources), floor, _baseline(report, name)
+            lines.append(_line((dataset, report.protocol, label, ours, *others)))
     made = dict.fromkeys(f"{report.machine}; commit {report.commit}" for report in reports)
-    return "\n".join([*lines, "", *(f"Measured on {_cell(where)}." for where in made), ""])
+    notes = [f"[{place}] {_cell(source)}  " for source, place in sources.items()]
+    return "\n".join([*lines, "", *notes, *([""] if notes else []), *(f"Measured on {_cell(w)}." for w in made), ""])
 
 
 def show(reports: list[Report]) -> None:
@@ -94,17 +96,15 @@ def show(reports: list[Report]) -> None:
     print(results_table(reports))
 
 
-def _published(report: Report, metric: str) -> str:
-    entries = [entry for entry in report.published if entry.metric == metric]
-    if not entries:
+def _published(report: Report, metric: str, sources: dict[str, int]) -> str:
+    """The best entry; a source that is no link gets a number, and its text a line below the table."""
+    best = best_published(report.published, metric)
+    if best is None:
         return "–"
-    best = entries[0]
-    for entry in entries[1:]:
-        best = entry if better(metric, entry.value, best.value) else best
-    linked = best.source.startswith(("https://", "http://"))
-    model = f"[{best.model}]({best.source})" if linked else best.model
-    origin = best.protocol if linked else f"{best.protocol}; {best.source}"
-    return f"{_number(best.value)} {model} ({origin})"
+    if best.source.startswith(("https://", "http://")):
+        return f"{_number(best.value)} [{best.model}]({best.source}) ({best.protocol})"
+    note = sources.setdefault(best.source, len(sources) + 1)
+    return f"{_number(best.value)} {best.model} ({best.protocol}) [{note}]"
 
 
 def _baseline(report: Report, metric: str) -> str:

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
@@ -19,7 +19,7 @@ from common.errors import UsageError
 from common.serving.limits import Limits
 from common.serving.metrics import Metrics
 from common.serving.observe import Observe
-from common.serving.predict import add_routes
+from common.serving.predict import add_routes, own_route
 from common.serving.problems import Problem, install
 from common.serving.slot import Slot
 from common.system import Predictor, System, in_vertical
@@ -95,7 +95,10 @@ def create_app(
             slot.on_live = partial(add_routes, app, slot, limits)
             if hasattr(slot.kind, "routes"):
                 router = slot.kind.routes(lambda slot=slot: slot.live().predictor)
-                app.include_router(router, prefix=f"/v1/{system.short_name}", tags=[system.short_name])
+                prefix = f"/v1/{system.short_name}"
+                app.include_router(
+                    router, prefix=prefix, tags=[system.short_name], dependencies=[Depends(own_route(slot, prefix))]
+                )
     _add_service_routes(app, vertical, slots, limits)
     _describe_problems(app)
     return app

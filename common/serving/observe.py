@@ -62,7 +62,7 @@ class Observe:
 
     def _record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         # The template, not the path: a path would make one series per guess of a scanner.
-        route = getattr(scope.get("route"), "path", "unmatched")
+        route = scope["state"].get("route") or getattr(scope.get("route"), "path", "unmatched")
         self.metrics.seconds.labels(route, status).observe(seconds)
         if access.isEnabledFor(logging.INFO):
             fields = {"request_id": request_id, "route": route, "status": status, "ms": round(seconds * 1000, 3)}

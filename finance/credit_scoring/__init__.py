@@ -11,6 +11,7 @@ SYSTEM = System(
     risk="high: creditworthiness of natural persons (EU AI Act, Annex III 5b)",
     datasets=("credit-german", "credit-south-german", "credit-taiwan-default"),
     extras=("finance",),
+    presets=("sample", "reference", "full", "speed"),
     config=f"{ROOM}.config:Config",
     train=f"{ROOM}.train:train",
     evaluate=f"{ROOM}.evaluate:evaluate",

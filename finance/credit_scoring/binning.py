@@ -118,18 +118,23 @@ def _count(axis: Axis, column: Column, y: np.ndarray, config: Binning, weight: n
 
 
 def describe_bins(variables: Sequence[BinnedVariable], model: AdditiveModel) -> list[dict[str, Any]]:
-    """The scorecard as people read it: one row a bin with its label, rows, bad rate, WOE and points."""
+    """The scorecard as people read it: one row a bin with its label, rows, bad rate, WOE and points.
+
+    Bins that nobody fell into in training are left out; the compiled scorecard has them all.
+    """
     points = {term.axes[0].field: term.table for term in model.terms}
     rows = []
     for variable in variables:
         axis, total = variable.axis, variable.goods + variable.bads
         for place, label in enumerate(_labels(axis, len(total))):
+            if not total[place]:
+                continue
             rows.append(
                 {
                     "field": axis.field,
                     "bin": label,
-                    "rows": float(total[place]),
-                    "bad_rate": float(variable.bads[place] / total[place]) if total[place] else None,
+                    "rows": round(float(total[place])),
+                    "bad_rate": float(variable.bads[place] / total[place]),
                     "woe": round(float(variable.woe[place]), 6),
                     "points": int(points[axis.field][place]),
                     "iv": round(variable.iv, 6),

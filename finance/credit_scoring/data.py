@@ -130,8 +130,8 @@ def to_columns(frame: pd.DataFrame | Mapping[str, Any], fields: Sequence[CreditF
 
 
 def age_band(frame: pd.DataFrame, name: str) -> np.ndarray:
-    """Age as text bands, for the fairness report: under 25, 25-39, 40-59, 60 and over."""
-    bands = pd.cut(frame[name], AGE_BANDS, right=False, labels=["under 25", "25-39", "40-59", "60 and over"])
+    """Age as text bands, for the fairness report: 18-24, 25-39, 40-59, 60 and over."""
+    bands = pd.cut(frame[name], AGE_BANDS, right=False, labels=["18-24", "25-39", "40-59", "60 and over"])
     return bands.astype(object).fillna("unknown").to_numpy(dtype=str)
 
 

@@ -23,6 +23,7 @@ from common.provenance import commit, machine, peak_rss_mb
 from finance.credit_scoring import SYSTEM
 from finance.credit_scoring.config import Config
 from finance.credit_scoring.data import CreditData, load
+from finance.credit_scoring.knowledge import SEX_CAVEAT
 from finance.credit_scoring.policy import cost
 from finance.credit_scoring.reasons import MOST_REASONS
 from finance.credit_scoring.serve import CreditPredictor
@@ -63,7 +64,7 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
         metrics={name: bootstrap(y, p, metric) for name, metric in {**BINARY, "slope": calibration_slope}.items()},
         floor=trivial_floor(y),
         baselines={
-            name: {key: BINARY[key](y, q, None) for key in ("auc", "ks", "brier", "ece")}
+            name: {key: metric(y, q, None) for key, metric in {**BINARY, "slope": calibration_slope}.items()}
             for name, q in {**probabilities, "logistic regression": one_hot_baseline(split["train"], test)}.items()
             if name != kept["serving"]
         },
@@ -193,8 +194,13 @@ def _reasons(serving: CreditPredictor, test: CreditData) -> Section:
 
 
 def _scorecard(kept: dict[str, Any]) -> Section:
-    dropped = "; ".join(f"{name} ({why})" for name, why in kept["dropped"].items()) or "none"
-    text = f"Points per bin, centred on the average applicant.\n\nFields left out: {dropped}."
+    reasons: dict[str, list[str]] = {}
+    for name, why in kept["dropped"].items():
+        reason, _, other = why.partition(" with ")
+        reasons.setdefault(reason, []).append(f"{name} ({other})" if other else name)
+    text = "Points per bin, centred on the average applicant."
+    for why, names in reasons.items():
+        text += f"\n\nLeft out, {why}: {', '.join(names)}."
     return Section("Scorecard", text, table=kept["bins"])
 
 
@@ -205,6 +211,8 @@ def _fairness(serving: CreditPredictor, test: CreditData, p: np.ndarray) -> list
         found = group_report(test.y, declined, p, groups, favourable=0)
         ratio = found.summary.demographic_parity_ratio
         text = f"Approval and errors by {name}. "
+        if name == "sex" and test.id in SEX_CAVEAT:
+            text += SEX_CAVEAT[test.id] + " "
         if ratio:
             text += f"Lowest to highest approval rate: {_interval(ratio)} (four-fifths rule: at least 0.8)."
         rows = [row.model_dump() | {"selection_rate": row.selection_rate} for row in found.groups]

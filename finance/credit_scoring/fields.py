@@ -12,7 +12,8 @@ class CreditField(Strict):
     """One field of an application, raw or derived by a formula.
 
     `risk` is +1 when more of it means more risk, -1 when less, 0 when open; for a category it goes by
-    the order of `levels` (when `ordered`). `change` says what an applicant can do about it.
+    the order of `levels` (when `ordered`). `change` says what an applicant can do about it, `not_advised` which
+    levels are no advice (such as having no account).
     """
 
     name: str
@@ -27,6 +28,7 @@ class CreditField(Strict):
     sensitive: bool = False
     risk: Literal[-1, 0, 1] = 0
     change: Literal["no", "any", "lower", "higher"] = "no"
+    not_advised: tuple[Any, ...] = ()
     formula: str = ""
     special: tuple[float, ...] = ()
 

@@ -18,6 +18,7 @@ Facts = dict[str, dict[str, Any]]
 GERMAN: Facts = {
     "status_of_existing_checking_account": {
         "ordered": True,
+        "not_advised": ("no checking account",),
         "levels": (
             "... < 0 DM",
             "0 <= ... < 200 DM",
@@ -43,6 +44,7 @@ GERMAN: Facts = {
     "credit_amount": {"risk": 1, "change": "lower"},
     "savings_account_and_bonds": {
         "ordered": True,
+        "not_advised": ("unknown/ no savings account",),
         "levels": (
             "... < 100 DM",
             "100 <= ... < 500 DM",
@@ -98,12 +100,12 @@ GERMAN: Facts = {
 # Levels in the order of the source's codes: the corrected meanings make some directions of risk odd
 # (real estate is the riskiest property), so those get no constraint.
 SOUTH_GERMAN: Facts = {
-    "laufkont": {"ordered": True, "levels": (1, 2, 3, 4), "risk": -1, "change": "any"},
+    "laufkont": {"ordered": True, "levels": (1, 2, 3, 4), "risk": -1, "change": "any", "not_advised": (1,)},
     "laufzeit": {"risk": 1, "integer": True, "change": "lower"},
     "moral": {"ordered": True, "levels": (0, 1, 2, 3, 4), "risk": -1},
     "verw": {},
     "hoehe": {"risk": 1, "change": "lower"},
-    "sparkont": {"ordered": True, "levels": (1, 2, 3, 4, 5), "risk": -1, "change": "any"},
+    "sparkont": {"ordered": True, "levels": (1, 2, 3, 4, 5), "risk": -1, "change": "any", "not_advised": (1,)},
     "beszeit": {"ordered": True, "levels": (1, 2, 3, 4, 5), "risk": -1},
     "rate": {"ordered": True, "levels": (1, 2, 3, 4), "risk": 1},
     "famges": {},
@@ -143,6 +145,15 @@ KNOWLEDGE: dict[str, Facts] = {
 }
 
 MONEY = {"credit-german": "credit_amount", "credit-south-german": "hoehe", "credit-taiwan-default": "LIMIT_BAL"}
+
+
+# What a reader of the fairness pages has to know.
+SEX_CAVEAT = {
+    "credit-german": "Do not read these groups as women and men: in this public copy the column "
+    "`personal_status_and_sex` has the right totals but is shuffled against the corrected coding of the same "
+    "people (South German credit).",
+    "credit-south-german": "The corrected coding does not tell single men from women, so two groups are mixed.",
+}
 
 
 def _german_sex(frame: pd.DataFrame) -> np.ndarray:

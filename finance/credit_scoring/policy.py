@@ -17,19 +17,25 @@ class Cutoff(Strict):
     approval_rate: float
 
 
-def cheapest_cutoff(score: np.ndarray, y: np.ndarray, costs: Costs) -> Cutoff:
-    """The cut-off with the least cost per applicant; `costs` prices a defaulter let in and a good one sent away."""
+def cheapest_cutoff(score: np.ndarray, y: np.ndarray, costs: Costs, weight: np.ndarray | None = None) -> Cutoff:
+    """The cut-off with the least cost per applicant; `costs` prices a defaulter let in and a good one sent away.
+
+    `weight`, shape (n,), makes the rows stand for another population.
+    """
     loss_if_approved = np.where(y == 1, costs.accept_bad, -costs.reject_good)  # against rejecting everybody
-    cutoff, approved, change = _best(score, -loss_if_approved)
-    reject_all = costs.reject_good * float((1 - y).mean())
+    weight = np.ones(len(y)) if weight is None else weight
+    cutoff, approved, change = _best(score, -loss_if_approved, weight)
+    reject_all = costs.reject_good * float(np.average(1 - y, weights=weight))
     rule = f"cost {costs.accept_bad:g}:{costs.reject_good:g}"
     return Cutoff(score=cutoff, rule=rule, value=reject_all - change, approval_rate=approved)
 
 
-def most_profitable_cutoff(score: np.ndarray, y: np.ndarray, amount: np.ndarray, costs: Costs) -> Cutoff:
+def most_profitable_cutoff(
+    score: np.ndarray, y: np.ndarray, amount: np.ndarray, costs: Costs, weight: np.ndarray | None = None
+) -> Cutoff:
     """The cut-off with the highest profit: `margin` of a repaid amount, `loss_given_default` of a defaulted one."""
     profit = amount * np.where(y == 1, -costs.loss_given_default, costs.margin)
-    cutoff, approved, value = _best(score, profit)
+    cutoff, approved, value = _best(score, profit, np.ones(len(y)) if weight is None else weight)
     rule = f"profit at margin {costs.margin:g}, loss given default {costs.loss_given_default:g}"
     return Cutoff(score=cutoff, rule=rule, value=value, approval_rate=approved)
 
@@ -39,12 +45,12 @@ def cost(approved: np.ndarray, y: np.ndarray, costs: Costs) -> float:
     return float((costs.accept_bad * (approved & (y == 1)) + costs.reject_good * (~approved & (y == 0))).mean())
 
 
-def _best(score: np.ndarray, gain: np.ndarray) -> tuple[float, float, float]:
+def _best(score: np.ndarray, gain: np.ndarray, weight: np.ndarray) -> tuple[float, float, float]:
     """Cut-off, approval rate and mean gain when everybody from the cut-off up is approved; the safest of equals."""
     order = np.argsort(-score, kind="stable")
-    ranked, total = score[order], np.cumsum(gain[order])
+    ranked, total, people = score[order], np.cumsum((gain * weight)[order]), np.cumsum(weight[order])
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # equal scores are decided alike
     best = last[int(np.argmax(total[last]))]
     if total[best] <= 0:  # nobody is worth approving
         return float(np.nextafter(ranked[0], np.inf)), 0.0, 0.0
-    return float(ranked[best]), float((best + 1) / len(score)), float(total[best] / len(score))
+    return float(ranked[best]), float(people[best] / people[-1]), float(total[best] / people[-1])

@@ -93,7 +93,7 @@ def _options(
     """Values worth trying: other levels, or one value in each other bin on the side the applicant can move to."""
     value = record[field.name]
     if field.kind == "category":
-        return [level for level in field.levels if level != value]
+        return [level for level in field.levels if level != value and level not in field.not_advised]
     if value is None:
         return []
     current = float(value)

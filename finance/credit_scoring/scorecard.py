@@ -64,13 +64,13 @@ def _filter(
     for candidate in sorted(binned, key=lambda b: -b.iv):
         name = candidate.axis.field
         if candidate.iv < config.min_iv or name not in standard:
-            dropped[name] = f"information value {candidate.iv:.4f} below {config.min_iv}"
+            dropped[name] = f"information value below {config.min_iv}"
             continue
         closest = max(kept, key=lambda k: abs(standard[k.axis.field] @ standard[name]), default=None)
         if closest is not None:
             correlation = abs(standard[closest.axis.field] @ standard[name]) / len(standard[name])
             if correlation > config.max_correlation:
-                dropped[name] = f"correlation {correlation:.2f} with {closest.axis.field}"
+                dropped[name] = f"correlation above {config.max_correlation} with {closest.axis.field}"
                 continue
         kept.append(candidate)
     return kept, dropped

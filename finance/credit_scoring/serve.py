@@ -44,8 +44,12 @@ class Decision(BaseModel):
 class WhatIf(BaseModel):
     """The smallest change that would have been approved; `changes` is null when two fields are not enough."""
 
+    model_config = ConfigDict(protected_namespaces=())
+
     decision: Literal["approve", "decline"]
     changes: list[Change] | None
+    model: str = Field(description="which model answered, and the version of its bundle")
+    simulated: bool = Field(description="true: trained on simulated people, not for real decisions")
 
 
 class CreditPredictor:
@@ -88,7 +92,7 @@ class CreditPredictor:
             [CreditField.model_validate(field) for field in data["fields"]],
             model,
             f"{name} {manifest.version}",
-            Cutoff.model_validate(data["cutoff"]),
+            Cutoff.model_validate(data["cutoffs"][name]),
             manifest.simulated,
             examples[0]["request"] if examples else None,
         )
@@ -123,10 +127,10 @@ class CreditPredictor:
         """Decision and, when declined, the fewest changes to changeable fields that would be approved."""
         record = request.__dict__
         decision = self._decide(record).decision
-        if decision == "approve":
-            return WhatIf(decision=decision, changes=[])
-        changes = counterfactual(self.model, self.fields, record, self.complete, self.cutoff.score)
-        return WhatIf(decision=decision, changes=changes)
+        changes: list[Change] | None = []
+        if decision == "decline":
+            changes = counterfactual(self.model, self.fields, record, self.complete, self.cutoff.score)
+        return WhatIf(decision=decision, changes=changes, model=self.name, simulated=self.simulated)
 
     @cached_property
     def table_fields(self) -> list[TableField]:

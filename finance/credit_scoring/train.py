@@ -33,12 +33,12 @@ MILLIPOINTS = 1000  # the challenger's: rounding changes log-odds by less than 1
 
 @dataclass(frozen=True)
 class Fitted:
-    """Both models in points, the scorecard's bins, and the cut-off of the one that decides."""
+    """Both models in points with their cut-offs, the scorecard's bins, and which model decides."""
 
     scorecard: Scorecard
     models: dict[str, AdditiveModel]
     serving: str
-    cutoff: Cutoff
+    cutoffs: dict[str, Cutoff]
     metrics: dict[str, Any]
 
 
@@ -65,7 +65,8 @@ def fit(config: Config, train: CreditData, valid: CreditData | None = None) -> F
 
     points: dict[str, AdditiveModel] = {}
     metrics: dict[str, Any] = {"challenger_library": chosen.library, "challenger_rounds": chosen.rounds}
-    scores = {}
+    cutoffs = {}
+    weight = _prior_weight(config.prior, y)
     for name, resolution in (("scorecard", POINTS), ("challenger", MILLIPOINTS)):
         # Logistic recalibration (Platt scaling): the model stays additive, so reasons stay exact.
         intercept, slope = recalibration(y, 1 / (1 + np.exp(-held_out[name])))
@@ -74,16 +75,16 @@ def fit(config: Config, train: CreditData, valid: CreditData | None = None) -> F
         calibrated = held_out[name] * slope + intercept
         probability = 1 / (1 + np.exp(-calibrated))
         exact = config.scale.points(0.0) - config.scale.factor * (calibrated + shift)
-        scores[name] = np.rint(exact * resolution) / resolution
+        score = np.rint(exact * resolution) / resolution
+        if config.cutoff == "profit":
+            cutoffs[name] = most_profitable_cutoff(score, y, amount, config.costs, weight)
+        else:
+            cutoffs[name] = cheapest_cutoff(score, y, config.costs, weight)
         for metric in (auc, ks, brier):
             metrics[f"valid_{metric.__name__}_{name}"] = metric(y, probability)
     best = max(points, key=lambda name: metrics[f"valid_auc_{name}"])
     serving = best if config.serve == "best" else config.serve
-    if config.cutoff == "profit":
-        cutoff = most_profitable_cutoff(scores[serving], y, amount, config.costs)
-    else:
-        cutoff = cheapest_cutoff(scores[serving], y, config.costs)
-    return Fitted(chosen.scorecard, points, serving, cutoff, metrics | {"valid_auc": metrics[f"valid_auc_{serving}"]})
+    return Fitted(chosen.scorecard, points, serving, cutoffs, metrics | {"valid_auc": metrics[f"valid_auc_{serving}"]})
 
 
 @dataclass(frozen=True)
@@ -143,17 +144,15 @@ def _cross_fitted(
 
 def objective(config: Config, trial: Any) -> float:
     """Validation AUC of the challenger for one Optuna trial; no bundle is written."""
-    boosting = {
-        "depth": trial.suggest_int("depth", 1, 2),
-        "learning_rate": trial.suggest_float("learning_rate", 0.01, 0.1, log=True),
-        "min_leaf": trial.suggest_int("min_leaf", 5, 100, log=True),
-        "subsample": trial.suggest_float("subsample", 0.4, 1.0),
-        "colsample": trial.suggest_float("colsample", 0.1, 1.0),
-        "l2": trial.suggest_float("l2", 0.1, 100, log=True),
-    }
-    values = config.model_dump(mode="json")
-    values["challenger"]["boosting"] |= boosting
-    tried = build_config(Config, {"trial": values}, "trial", [])
+    # Named as overrides, so that the best ones can be given to `espalier train` as they are printed.
+    trial.suggest_int("challenger.boosting.depth", 1, 2)
+    trial.suggest_float("challenger.boosting.learning_rate", 0.01, 0.1, log=True)
+    trial.suggest_int("challenger.boosting.min_leaf", 1, 100, log=True)
+    trial.suggest_float("challenger.boosting.subsample", 0.4, 1.0)
+    trial.suggest_float("challenger.boosting.colsample", 0.1, 1.0)
+    trial.suggest_float("challenger.boosting.l2", 0.1, 100, log=True)
+    overrides = [f"{name}={value!r}" for name, value in trial.params.items()]
+    tried = build_config(Config, {"trial": config.model_dump(mode="json")}, "trial", overrides)
     split = load(tried).split(tried.seed)
     return float(fit(tried, split["train"], split["valid"]).metrics["valid_auc_challenger"])
 
@@ -187,12 +186,17 @@ def _prior_shift(prior: float | None, rate: float) -> float:
     return 0.0 if prior is None else math.log(prior / (1 - prior)) - math.log(rate / (1 - rate))
 
 
+def _prior_weight(prior: float | None, y: np.ndarray) -> np.ndarray | None:
+    """Weights that give these rows the population's bad rate, so that the cut-off is the cheapest there."""
+    return None if prior is None else np.where(y == 1, prior / y.mean(), (1 - prior) / (1 - y.mean()))
+
+
 def _save(config: Config, data: CreditData, split: dict[str, CreditData], fitted: Fitted) -> Bundle:
     used = {field for model in fitted.models.values() for field in model.fields}
     used |= {n for field in data.fields if field.formula and field.name in used for n in Formula(field.formula).fields}
     fields = [field for field in data.fields if field.name in used]
     train, valid = split["train"], split["valid"]
-    serving = fitted.models[fitted.serving]
+    serving, cutoff = fitted.models[fitted.serving], fitted.cutoffs[fitted.serving]
     reference = {field.name: reference_histogram(train.frame[field.name]) for field in fields if not field.formula}
     reference["score"] = reference_histogram(serving.score(train.columns()) / serving.resolution)
     return save_bundle(
@@ -203,11 +207,11 @@ def _save(config: Config, data: CreditData, split: dict[str, CreditData], fitted
             "fields": [field.model_dump(mode="json") for field in fields],
             "models": {name: model.to_json() for name, model in fitted.models.items()},
             "serving": fitted.serving,
-            "cutoff": fitted.cutoff.model_dump(),
+            "cutoffs": {name: cutoff.model_dump() for name, cutoff in fitted.cutoffs.items()},
             "bins": describe_bins(fitted.scorecard.variables, fitted.models["scorecard"]),
             "dropped": dict(fitted.scorecard.dropped),
         },
-        metrics=fitted.metrics | {"cutoff": fitted.cutoff.score, "valid_approval_rate": fitted.cutoff.approval_rate},
+        metrics=fitted.metrics | {"cutoff": cutoff.score, "valid_approval_rate": cutoff.approval_rate},
         data={
             "cards": [{"id": data.id, "title": data.title, "licence": data.licence, "sha256": data.sha256}],
             "simulated": data.simulated,

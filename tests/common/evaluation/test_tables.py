@@ -56,7 +56,8 @@ def test_hidden_and_foreign_folders_are_left_alone(project: Path) -> None:
 
 def test_best_is_by_the_direction_of_the_metric(report: Report) -> None:
     auc, ece = [line for line in results_table([report]).splitlines() if line.startswith("| some-set")]
-    assert auc.endswith("| 0.770 LDA (5x2cv; Somebody 2015) | 0.500 | 0.780 forest |")
+    assert auc.endswith("| 0.770 LDA (5x2cv) [1] | 0.500 | 0.780 forest |")
+    assert "\n\n[1] Somebody 2015  \n\nMeasured on" in results_table([report])
     assert ece.endswith("| – | 0.000 | 0.040 logistic |")
     assert "ece ↓" in ece
 

@@ -60,3 +60,17 @@ def test_of_equally_cheap_cutoffs_the_safest():
     assert cheapest_cutoff(score, y, Costs()).score == 2.0
     tied = np.array([3.0] * 5 + [2.0] * 6)
     assert cheapest_cutoff(tied, np.array([0] * 10 + [1]), Costs()).score == 3.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weighted_rows_are_decided_as_that_many_people(seed):
+    score, y, amount = people(seed)
+    times = np.where(y == 1, 1, 3)
+    many = [np.repeat(values, times) for values in (score, y, amount)]
+    assert cheapest_cutoff(score, y, Costs(), times) == cheapest_cutoff(many[0], many[1], Costs())
+    weighted, repeated = (
+        most_profitable_cutoff(score, y, amount, Costs(), times),
+        most_profitable_cutoff(*many, Costs()),
+    )
+    assert weighted.model_dump(exclude={"value"}) == repeated.model_dump(exclude={"value"})
+    assert weighted.value == pytest.approx(repeated.value)

@@ -133,3 +133,13 @@ def test_counterfactuals_of_a_trained_model_flip_the_decision(predictor, applica
             for level in fields["purpose"].levels:
                 other = predictor.request.model_validate(request.model_dump() | {"purpose": level})
                 assert predictor.predict([other])[0].decision == "decline"
+
+
+def test_a_level_that_is_no_advice_is_never_suggested():
+    fields = [field.model_copy(update={"not_advised": ("c",)}) if field.levels else field for field in FIELDS]
+    card = model()
+    score = card.score_one(RECORD)[0]
+    assert changes(score + 75).keys() == {"debt", "purpose"}  # only with purpose c
+    found = counterfactual(card, fields, RECORD, dict, score + 75)
+    assert found is not None
+    assert "c" not in [change.suggested for change in found]

@@ -17,6 +17,7 @@ from finance.credit_scoring.serve import CreditPredictor
 from finance.credit_scoring.train import record_of
 
 URL = "/v1/credit_scoring/predict"
+WHAT_IF = "/v1/credit_scoring/what-if"
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +145,7 @@ def test_what_if_over_http_is_approved_when_asked_again(client, records):
     declined = [record for record in records if client.post(URL, json=record).json()["decision"] == "decline"]
     seen = 0
     for record in declined[:20]:
-        answer = client.post("/v1/credit_scoring/what-if", json=record).json()
+        answer = client.post(WHAT_IF, json=record).json()
         assert answer["decision"] == "decline"
         if answer["changes"]:
             seen += 1
@@ -152,8 +153,20 @@ def test_what_if_over_http_is_approved_when_asked_again(client, records):
             assert client.post(URL, json=record | wanted).json()["decision"] == "approve"
     assert seen
     approved = next(r for r in records if client.post(URL, json=r).json()["decision"] == "approve")
-    assert client.post("/v1/credit_scoring/what-if", json=approved).json() == {"decision": "approve", "changes": []}
-    assert client.post("/v1/credit_scoring/what-if", json=approved | {"housing": "castle"}).status_code == 422
+    answer = client.post(WHAT_IF, json=approved)
+    assert (answer.json()["decision"], answer.json()["changes"]) == ("approve", [])
+    assert client.post(WHAT_IF, json=approved | {"housing": "castle"}).status_code == 422
+
+
+def test_what_if_says_who_answered_and_is_held_to_the_rules_of_predict(client, records):
+    predicted, asked = (client.post(url, json=records[0]) for url in (URL, WHAT_IF))
+    for header in ("x-model-version", "x-espalier-simulated"):
+        assert asked.headers.get(header) == predicted.headers.get(header)
+    assert asked.headers["x-model-version"]
+    for field in ("model", "simulated"):
+        assert asked.json()[field] == predicted.json()[field]
+    assert client.post(WHAT_IF, content=b"{}", headers={"content-type": "text/plain"}).status_code == 415
+    assert f'route="{WHAT_IF}",status="200"' in client.get("/metrics").text
 
 
 def test_a_file_with_a_wrong_cell_is_refused_with_its_row_and_nothing_is_written(bundle, records, tmp_path):

@@ -7,8 +7,10 @@ import pytest
 
 from common.bundle import load_bundle, open_predictor
 from common.config import build_config, settings
+from common.errors import UsageError
 from common.evaluation.metrics import auc
-from finance.credit_scoring.config import PRESETS, Config
+from finance.credit_scoring.bench import changes_of, merged
+from finance.credit_scoring.config import PRESETS, RECIPES, Config
 from finance.credit_scoring.serve import CreditPredictor
 from finance.credit_scoring.train import fit, record_of, reweigh
 
@@ -86,16 +88,16 @@ def test_a_prior_moves_the_mean_probability_to_the_population(config, split):
 
 def test_the_cutoff_of_the_model_that_serves_is_the_bundle_s(bundle):
     data = bundle.json("preprocess.json")
-    assert CreditPredictor.load(bundle).cutoff.model_dump() == data["cutoff"]
+    assert CreditPredictor.load(bundle).cutoff.model_dump() == data["cutoffs"][data["serving"]]
     assert CreditPredictor.load(bundle).name.startswith(data["serving"])
-    assert 0 < data["cutoff"]["approval_rate"] < 1
+    assert 0 < data["cutoffs"][data["serving"]]["approval_rate"] < 1
 
 
 def test_serve_and_cutoff_can_be_chosen(config, split):
     for name in ("scorecard", "challenger"):
         found = fit(changed(config, f"serve={name}", "cutoff=profit"), split["train"], split["valid"])
         assert found.serving == name
-        assert found.cutoff.rule.startswith("profit")
+        assert found.cutoffs[name].rule.startswith("profit")
 
 
 @pytest.mark.parametrize("method", ["fuzzy", "parcelling"])
@@ -152,9 +154,8 @@ def test_tuning_scores_a_trial_on_validation_only(config, split, monkeypatch):
 
     from finance.credit_scoring.train import objective
 
-    trial = optuna.trial.FixedTrial(
-        {"depth": 1, "learning_rate": 0.1, "min_leaf": 20, "subsample": 0.8, "colsample": 0.5, "l2": 1.0}
-    )
+    chosen = {"depth": 1, "learning_rate": 0.1, "min_leaf": 20, "subsample": 0.8, "colsample": 0.5, "l2": 1.0}
+    trial = optuna.trial.FixedTrial({f"challenger.boosting.{name}": value for name, value in chosen.items()})
     assert 0.55 < objective(changed(config), trial) < 0.9
 
 
@@ -168,3 +169,30 @@ def test_the_published_data_give_a_bundle_that_is_not_simulated(tmp_path):
     assert not made.manifest.simulated
     assert made.json("data.json")["cards"][0]["id"] == "credit-german"
     open_predictor(made)
+
+
+def test_a_rarer_default_in_the_population_approves_more(config, split):
+    """The cut-off is the cheapest for the population's mix, not for the sample's."""
+    usual, rare = (
+        fit(changed(config, *prior), split["train"], split["valid"]).cutoffs["scorecard"]
+        for prior in ([], ["prior=0.02"])
+    )
+    assert rare.approval_rate > usual.approval_rate + 0.1
+    assert rare.value < usual.value
+
+
+def test_trees_deeper_than_pairs_are_refused(config):
+    with pytest.raises(UsageError, match=r"challenger.boosting.*depth 1 or 2"):
+        changed(config, "challenger.boosting.depth=3")
+
+
+def test_a_change_of_the_benchmark_reaches_every_recipe_and_leaves_the_rest():
+    before = Config.model_validate(PRESETS["reference"]).model_dump(mode="json")
+    after = build_config(Config, PRESETS, "reference", ["challenger.bags=2", "sensitive=include"]).model_dump(
+        mode="json"
+    )
+    found = changes_of(before, after)
+    assert found == {"challenger": {"bags": 2}, "sensitive": "include"}
+    taiwan = Config.model_validate(merged(RECIPES["credit-taiwan-default"], found))
+    assert (taiwan.challenger.bags, taiwan.sensitive) == (2, "include")
+    assert taiwan.challenger.boosting == Config.model_validate(RECIPES["credit-taiwan-default"]).challenger.boosting
