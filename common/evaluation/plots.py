@@ -209,6 +209,8 @@ def group_bars(report: FairnessReport, attribute: str) -> Figure:
     title = f"{name}: too few people to compare groups"
     if ratio is not None:
         passed = "passes" if report.summary.four_fifths else "fails"
+        if ratio.low < FOUR_FIFTHS <= ratio.high:
+            passed += ", within its interval,"
         found = f"ratio {ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
         title = f"{name} {passed} the four-fifths rule: {found}"
     entitle(figure, title)

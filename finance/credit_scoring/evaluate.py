@@ -210,12 +210,24 @@ def _fairness(serving: CreditPredictor, test: CreditData, p: np.ndarray) -> list
     for name, groups in (("sex", test.sex), ("age", test.age)):
         found = group_report(test.y, declined, p, groups, favourable=0)
         ratio = found.summary.demographic_parity_ratio
-        text = f"Approval and errors by {name}. "
+        text = f"Who is approved, and which errors are made, by {name}. "
         if name == "sex" and test.id in SEX_CAVEAT:
             text += SEX_CAVEAT[test.id] + " "
         if ratio:
             text += f"Lowest to highest approval rate: {_interval(ratio)} (four-fifths rule: at least 0.8)."
-        rows = [row.model_dump() | {"selection_rate": row.selection_rate} for row in found.groups]
+        rows = [
+            {
+                "group": row.group,
+                "people": row.n,
+                "default rate": row.base_rate,
+                "approved": row.selection_rate,
+                "defaulters declined": row.tpr,
+                "good ones declined": row.fpr,
+                "auc": row.auc,
+                "mean predicted": row.predicted,
+            }
+            for row in found.groups
+        ]
         sections.append(Section(f"Fairness by {name}", text, [plots.group_bars(found, name)], rows))
     return sections
 

@@ -150,7 +150,7 @@ MONEY = {"credit-german": "credit_amount", "credit-south-german": "hoehe", "cred
 # What a reader of the fairness pages has to know.
 SEX_CAVEAT = {
     "credit-german": "Do not read these groups as women and men: in this public copy the column "
-    "`personal_status_and_sex` has the right totals but is shuffled against the corrected coding of the same "
+    "personal_status_and_sex has the right totals but is shuffled against the corrected coding of the same "
     "people (South German credit).",
     "credit-south-german": "The corrected coding does not tell single men from women, so two groups are mixed.",
 }
