@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +23,7 @@ data_app = typer.Typer(help="Data sets: list the cards, download and verify, aud
 app.add_typer(data_app, name="data")
 
 SystemName = Annotated[str, typer.Argument(metavar="SYSTEM", help="vertical.system, as in `espalier list`")]
-Preset = Annotated[str, typer.Option(help="sample, reference or full")]
+Preset = Annotated[str, typer.Option(help="one of the presets that `espalier list` shows")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="settings, e.g. seed=7")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON on stdout; logs go to stderr")]
 
@@ -228,17 +229,17 @@ def score(
 @app.command()
 def check(system: Annotated[str | None, typer.Argument(metavar="[SYSTEM]")] = None) -> None:
     """The conformance suite, for one system or for all; exits 1 at the first system that fails."""
-    from common.progress import working
+    from common.progress import bar
     from common.system import Broken, discover, find
-    from common.testing import check_system
+    from common.testing import CHECKS, check_system
 
     names = [system] if system else list(discover())
     for name in names:
         known = discover().get(name)
         if isinstance(known, Broken):
             raise EspalierError(f"cannot be imported ({known.error})", where=name)
-        with working(f"checking {name}"):
-            passed = check_system(find(name))
+        with bar(f"checking {name}", len(CHECKS)) as advance:
+            passed = check_system(find(name), partial(advance, 1))
         typer.echo(f"{name}: {len(passed)} checks passed ({', '.join(passed)})")
 
 

@@ -12,6 +12,7 @@ EspalierError
 │   ├── BundleCorrupted       a file does not match its hash
 │   ├── BundleTooNew          written by a newer major format
 │   └── SignatureInvalid      not signed by the configured key
+├── ConformanceError      a system breaks a rule of the house
 ├── RegistryError         an alias or version that cannot be given
 └── RequestError          a request the service cannot answer
     ├── InvalidRequest        a field is wrong                            HTTP 422
@@ -93,6 +94,10 @@ class BundleTooNew(BundleError):
 
 class SignatureInvalid(BundleError):
     """The bundle is not signed by the configured key."""
+
+
+class ConformanceError(EspalierError):
+    """A system breaks a rule that every system keeps."""
 
 
 class RegistryError(EspalierError):

@@ -16,6 +16,7 @@ from common.bundle.folder import FORMAT, MANIFEST, Bundle, Manifest, load_bundle
 from common.bundle.signature import signature
 from common.bundle.signing import SIGNATURE, sign
 from common.config import settings
+from common.errors import BundleError
 from common.files import sha256, sync
 from common.provenance import commit
 
@@ -62,7 +63,7 @@ def save_bundle(
     values: dict[str, Any] = {
         "format": FORMAT,
         "system": system.name,
-        "version": f"{now:%Y%m%dT%H%M%S}-{fingerprint[:8]}",
+        "version": f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}-{fingerprint[:8]}",
         "created": now.isoformat(timespec="seconds"),
         "commit": commit(),
         "simulated": bool(data["simulated"]),
@@ -73,6 +74,8 @@ def save_bundle(
     contents["CARD.md"] = render_card(system, values, metrics, data).encode()
 
     target = folder or settings().home / "bundles" / system.name / values["version"]
+    if target.exists():
+        raise BundleError("there is something already", where=str(target), fix="give the folder of a new bundle")
     staging = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
     staging.mkdir(parents=True)
     try:
