@@ -29,12 +29,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON on stdout; logs
 
 
 def main() -> None:
-    """Run a command; an `EspalierError` is one sentence on stderr and its exit code."""
+    """Run a command; an `EspalierError` is one sentence on stderr and its exit code, one of the system's is 1."""
     try:
         app()
     except EspalierError as error:
         typer.echo(f"espalier: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, a folder that may not be written: its text names the file
+        typer.echo(f"espalier: {error}", err=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -71,6 +74,8 @@ def data_list(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([card.model_dump(mode="json") for card in cards], indent=1, ensure_ascii=False))
         return
+    if not cards:
+        typer.echo(f"no datasets/ folder with cards in or above {Path.cwd()}", err=True)
     for card in cards:
         typer.echo(f"{card.id}  {card.title}; {card.rows:,} rows; {card.licence}")
 
@@ -140,8 +145,9 @@ def tune(
     from common.training.tuning import tune as run
 
     found = find(system)
+    config = _config(found, preset, overrides)
     with bar(f"tuning {system}", trials) as advance:
-        study = run(found, _config(found, preset, overrides), trials, lambda study, trial: advance(1))
+        study = run(found, config, trials, lambda study, trial: advance(1))
     typer.echo(f"best validation value {study.best_value:.5f} with", err=True)
     for name, value in study.best_params.items():
         typer.echo(f"{name}={value}")
@@ -166,14 +172,17 @@ def bench(
     """The benchmark; writes benchmarks/<vertical>.<system>/<preset>.json and shows ours beside the published."""
     from common.evaluation.report import write_json
     from common.evaluation.tables import show
-    from common.system import System, discover, find, in_vertical
+    from common.system import Broken, discover, find, in_vertical
 
-    if target == "all":
-        systems = [system for system in discover().values() if isinstance(system, System)]
-    else:
-        systems = [find(target)] if "." in target else in_vertical(target)
+    named = [find(target)] if "." in target else in_vertical(target) if target != "all" else discover().values()
     printed: list[Any] = []
-    for system in systems:
+    for system in named:
+        if isinstance(system, Broken):
+            typer.echo(f"{system.name}: skipped, it cannot be imported ({system.error})", err=True)
+            continue
+        if not system.bench and system.name != target:
+            typer.echo(f"{system.name}: skipped, this system has no bench", err=True)
+            continue
         reports = system.load("bench")(_config(system, preset, overrides), preset)
         path = Path("benchmarks") / system.name / f"{preset}.json"
         if overrides:
@@ -228,19 +237,28 @@ def score(
 
 @app.command()
 def check(system: Annotated[str | None, typer.Argument(metavar="[SYSTEM]")] = None) -> None:
-    """The conformance suite, for one system or for all; exits 1 at the first system that fails."""
+    """The conformance suite, for one system or for all; exits 1 when one fails, and says in which check."""
+    from common.errors import ConformanceError
     from common.progress import bar
     from common.system import Broken, discover, find
     from common.testing import CHECKS, check_system
 
-    names = [system] if system else list(discover())
-    for name in names:
-        known = discover().get(name)
-        if isinstance(known, Broken):
-            raise EspalierError(f"cannot be imported ({known.error})", where=name)
-        with bar(f"checking {name}", len(CHECKS)) as advance:
-            passed = check_system(find(name), partial(advance, 1))
-        typer.echo(f"{name}: {len(passed)} checks passed ({', '.join(passed)})")
+    systems = discover()
+    failed = False
+    for known in [systems.get(system) or find(system)] if system else systems.values():
+        try:
+            if isinstance(known, Broken):
+                raise ConformanceError(f"cannot be imported ({known.error})", where=known.name)
+            with bar(f"checking {known.name}", len(CHECKS)) as advance:
+                seconds = check_system(known, partial(advance, 1))
+        except EspalierError as error:
+            typer.echo(f"espalier: {error}", err=True)
+            failed = True
+        else:
+            times = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
+            typer.echo(f"{known.name}: {len(seconds)} checks passed in {sum(seconds.values()):.1f} s ({times})")
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()

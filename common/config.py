@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -78,10 +79,18 @@ def build_config(
         where = ".".join(str(part) for part in first["loc"])
         expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         if first["type"] == "extra_forbidden":
-            raise UsageError(
-                "unknown setting", where=where, fix=f"known are {', '.join(config_type.model_fields)}"
-            ) from None
+            known = _section(config_type, first["loc"][:-1]).model_fields
+            raise UsageError("unknown setting", where=where, fix=f"known are {', '.join(known)}") from None
         raise UsageError("bad setting", where=where, got=repr(first["input"]), expected=expected) from None
+
+
+def _section(config_type: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:
+    """The part of a config where a path of names leads; the keys of a mapping lead no further."""
+    for name in path:
+        if field := config_type.model_fields.get(str(name)):
+            kinds = (field.annotation, *get_args(field.annotation))
+            config_type = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), config_type)
+    return config_type
 
 
 def _parse(text: str) -> Any:

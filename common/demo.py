@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -24,18 +25,19 @@ from common.system import System, find, in_vertical
 from common.training.registry import PRODUCTION, register
 
 START_SECONDS = 60
+say = partial(console.print, soft_wrap=True)  # a path that is broken over two lines cannot be copied
 
 
 def demo(vertical: str, *, once: bool, port: int) -> None:
     """Run the demo of one vertical; leaves the service running unless `once`."""
     bundles = [_bundle(system) for system in in_vertical(vertical)]
     for bundle in bundles:
-        console.print(f"report: {report(bundle)}")
+        say(f"report: {report(bundle)}")
         # A simulated bundle may not be production; the demo says so rather than forcing it.
         alias = "simulated" if bundle.manifest.simulated else PRODUCTION
         with working("registering"):
             address = register(bundle, alias)
-        console.print(f"registered: {address}")
+        say(f"registered: {address}")
     port = port or _free_port()
     command = [sys.executable, "-m", "common", "serve", vertical, "--port", str(port)]
     for bundle in bundles:
@@ -47,10 +49,10 @@ def demo(vertical: str, *, once: bool, port: int) -> None:
         for bundle in bundles:
             _ask(url, bundle)
         if not once:
-            console.print(f"[bold]The service runs at {url} (docs at {url}/docs). Ctrl+C stops it.[/]")
+            say(f"[bold]The service runs at {url} (docs at {url}/docs). Ctrl+C stops it.[/]")
             service.wait()
     except KeyboardInterrupt:
-        console.print("stopping")
+        say("stopping")
     finally:
         service.send_signal(signal.SIGTERM)
         service.wait(timeout=START_SECONDS)
@@ -70,7 +72,7 @@ def _bundle(system: System) -> Bundle:
     """The newest bundle, or one trained now: on published data, or simulated when there is none."""
     path = newest(system.name)
     if path:
-        console.print(f"{system.name}: using the trained bundle {path}")
+        say(f"{system.name}: using the trained bundle {path}")
         return load_bundle(path)
     try:
         return _train(system, "reference")
@@ -86,7 +88,7 @@ def _train(system: System, preset: str) -> Bundle:
     config = build_config(config_type, import_module(config_type.__module__).PRESETS, preset, [])
     with working(f"training {system.name} ({preset})"):
         bundle: Bundle = system.load("train")(config)
-    console.print(f"trained: {bundle.path}")
+    say(f"trained: {bundle.path}")
     return bundle
 
 
@@ -95,7 +97,7 @@ def _ask(url: str, bundle: Bundle) -> None:
     route = f"{url}/v1/{bundle.manifest.system.partition('.')[2]}/predict"
     for example in bundle.examples()[:3]:
         answer = httpx.post(route, json=example["request"]).raise_for_status().json()
-        console.print(f"\n[bold]POST {route}[/]")
+        say(f"\n[bold]POST {route}[/]")
         console.print(Pretty(example["request"], max_string=60))
         console.print(Panel(Pretty(answer, max_string=80), title="answer"))
 

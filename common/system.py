@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -107,7 +108,9 @@ def find(name: str) -> System:
     known = discover()
     system = known.get(name)
     if system is None:
-        raise SystemUnavailable("unknown system", got=repr(name), expected=f"one of {', '.join(known)}")
+        near = get_close_matches(name, known, 1)
+        fix = f"did you mean {near[0]!r}?" if near else ""
+        raise SystemUnavailable("unknown system", got=repr(name), expected=f"one of {', '.join(known)}", fix=fix)
     if isinstance(system, Broken):
         raise SystemUnavailable(f"this system cannot be imported ({system.error})", where=name)
     return system

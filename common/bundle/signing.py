@@ -19,11 +19,13 @@ def sign(manifest: bytes, key_file: Path) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    key = load_pem_private_key(_read_key(key_file), password=None)
+    try:
+        key = load_pem_private_key(_read_key(key_file), password=None)
+    except (ValueError, TypeError):  # no key, a public one, one with a password
+        key = None
     if not isinstance(key, Ed25519PrivateKey):
-        raise UsageError(
-            "the signing key is of another kind", where=str(key_file), expected="an Ed25519 private key (PEM)"
-        )
+        expected = "an Ed25519 private key (PEM, without password)"
+        raise UsageError("this key cannot sign a bundle", where=str(key_file), expected=expected)
     return base64.b64encode(key.sign(manifest))
 
 
@@ -38,11 +40,13 @@ def verify(folder: Path, manifest: bytes, key_file: Path | None) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    key = load_pem_public_key(_read_key(key_file))
+    try:
+        key = load_pem_public_key(_read_key(key_file))
+    except ValueError:
+        key = None
     if not isinstance(key, Ed25519PublicKey):
-        raise UsageError(
-            "the verify key is of another kind", where=str(key_file), expected="an Ed25519 public key (PEM)"
-        )
+        expected = "an Ed25519 public key (PEM)"
+        raise UsageError("this key cannot verify a bundle", where=str(key_file), expected=expected)
     fix = f"sign it with the private half of {key_file} or unset ESPALIER_VERIFY_KEY"
     try:
         key.verify(base64.b64decode((folder / SIGNATURE).read_bytes(), validate=True), manifest)

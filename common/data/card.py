@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 import common
 from common.config import Strict
-from common.errors import DataError, UsageError
+from common.errors import DataError, DatasetUnavailable, UsageError
 
 
 def _inside(path: str) -> str:
@@ -132,7 +132,8 @@ class DatasetCard(Strict):
 def load_card(name: str) -> DatasetCard:
     """The card of a data set by id, or by the path of its `card.toml`.
 
-    Raises `UsageError` when the id is unknown and `DataError` when the card is malformed.
+    Raises `UsageError` when the id is unknown, `DatasetUnavailable` outside a project and `DataError` when
+    the card is malformed.
     """
     if name.endswith(".toml"):
         return _read(Path(name))
@@ -142,11 +143,12 @@ def load_card(name: str) -> DatasetCard:
             return _read(path)
         known |= {card.parent.name for card in folder.glob("*/card.toml")}
     if not known:
-        raise UsageError(
-            "no data set cards found",
+        raise DatasetUnavailable(
+            "no data set cards found, and an installed package brings none",
             where=name,
             got=f"working folder {Path.cwd()}",
             expected="a project with datasets/",
+            fix="run this inside a checkout or a clone, or name the path of a card.toml",
         )
     raise UsageError("unknown data set", got=repr(name), expected=f"one of {', '.join(sorted(known))}")
 

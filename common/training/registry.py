@@ -79,7 +79,7 @@ def resolve(address: str) -> Path:
         raise RegistryError(
             "no such alias in the registry",
             got=repr(address),
-            fix=f"espalier train {system} --register --alias {alias}",
+            fix=f"register one with `espalier train {system} --register --alias {alias}`",
         ) from None
     folder = Path(download_artifacts(artifact_uri=version.source, tracking_uri=settings().mlflow_uri))
     if load_bundle(folder).manifest.digest != version.tags["digest"]:
@@ -91,10 +91,11 @@ def resolve(address: str) -> Path:
 
 def _client() -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    for chatty in ("alembic", "mlflow"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
+    # Importing MLflow sets its own level, so quieten it afterwards.
+    for chatty in ("alembic", "mlflow"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     settings().home.mkdir(parents=True, exist_ok=True)
     return MlflowClient(tracking_uri=settings().mlflow_uri, registry_uri=settings().mlflow_uri)
 

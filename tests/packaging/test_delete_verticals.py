@@ -1,0 +1,77 @@
+"""Whoever clones one vertical deletes the other two: what is left imports, lists and passes its tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+VERTICALS = tuple(name for name in ("finance", "manufacturing", "healthcare") if (ROOT / name).is_dir())
+# An editable install would find the deleted packages in the checkout.
+GONE = """
+import sys
+
+class Gone:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in {gone}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Gone)
+"""
+IMPORT_ALL = """
+import importlib, pathlib, common
+root = pathlib.Path(common.__file__).parents[1]
+files = [path.relative_to(root) for top in {left} for path in (root / top).rglob("*.py")]
+for name in sorted(".".join(path.with_suffix("").parts) for path in files):
+    if not name.endswith(("__main__", ".service")):
+        importlib.import_module(name.removesuffix(".__init__"))
+print(root)
+"""
+FAST = ("bundle", "data/test_audit.py", "data/test_fetch.py", "data/test_split.py", "serving/test_problems.py")
+
+pytestmark = pytest.mark.skipif(len(VERTICALS) < 3, reason="the other verticals were deleted already")
+
+
+def keep_one(kept: str, folder: Path) -> dict[str, str]:
+    """Copy the tree with one vertical only; returns the environment to run it in."""
+    gone = {name for name in VERTICALS if name != kept}
+    ignored = shutil.ignore_patterns("__pycache__", ".*", "build", "dist", "*.egg-info", "_build", *gone)
+    shutil.copytree(ROOT, folder / "tree", ignore=ignored)
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(GONE.format(gone=gone))
+    path = os.pathsep.join([str(folder / "site"), str(folder / "tree")])
+    return os.environ | {"PYTHONPATH": path, "ESPALIER_HOME": str(folder / "home")}
+
+
+def python(environment: dict[str, str], folder: Path, *arguments: str) -> str:
+    command = [sys.executable, *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder / "tree", check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+@pytest.mark.parametrize("kept", VERTICALS)
+def test_what_is_left_imports_and_lists(kept: str, tmp_path: Path) -> None:
+    environment = keep_one(kept, tmp_path)
+    imported = python(environment, tmp_path, "-c", IMPORT_ALL.format(left=("common", kept)))
+    assert imported.strip() == str(tmp_path / "tree")
+    listed = python(environment, tmp_path, "-m", "common", "list")
+    for line in listed.splitlines():
+        name, _, rest = line.partition("  ")
+        vertical = name.partition(".")[0]
+        if vertical in VERTICALS:
+            assert rest.startswith("BROKEN: ModuleNotFoundError") is (vertical != kept)
+
+
+def test_the_tests_of_the_frame_pass_without_any_system(tmp_path: Path) -> None:
+    environment = keep_one("healthcare", tmp_path)
+    chosen = [f"tests/common/{name}" for name in FAST]
+    passed = python(
+        environment, tmp_path, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", *chosen
+    )
+    assert " passed" in passed

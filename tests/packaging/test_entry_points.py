@@ -1,0 +1,102 @@
+"""A plug-in that cannot be used is listed with its error and takes nothing else down."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PLUGIN = """
+from common.system import System
+
+SYSTEM = System("garden.pruning", "Prunes.", "regression", "minimal", (), ("shears",), predictor="no_such_package:P")
+"""
+ENTRIES = {
+    "garden.absent": ("no_such_module:SYSTEM", "ModuleNotFoundError: No module named 'no_such_module'"),
+    "garden.attribute": ("garden:NOTHING", "AttributeError: module 'garden' has no attribute 'NOTHING'"),
+    "garden.crash": ("garden_crash:SYSTEM", "ZeroDivisionError: division by zero"),
+    "garden.misnamed": ("garden:SYSTEM", "registered as 'garden.misnamed' but calls itself 'garden.pruning'"),
+    "garden.type": ("garden:PLUGIN", "garden:PLUGIN is a str, expected a System"),
+}
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like an installed distribution with one good and five bad entry points."""
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "garden.py").write_text(f"{PLUGIN}\nPLUGIN = 'SYSTEM'\n")
+    (folder / "garden_crash.py").write_text("SYSTEM = 1 / 0\n")
+    info = folder / "garden-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: garden\nVersion: 1.0\n")
+    lines = [f"{name} = {target}" for name, (target, _) in ENTRIES.items()]
+    text = "\n".join(["[espalier.systems]", "garden.pruning = garden:SYSTEM", *lines])
+    (info / "entry_points.txt").write_text(text)
+    return folder
+
+
+def espalier(plugins: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(filter(None, [str(plugins), os.environ.get("PYTHONPATH", "")]))
+    command = [sys.executable, "-m", "common", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}, check=False)
+
+
+def test_list_shows_the_error_of_each_broken_entry_and_all_the_others(plugins: Path) -> None:
+    run = espalier(plugins, "list")
+    assert (run.returncode, run.stderr) == (0, "")
+    for name, (_, error) in ENTRIES.items():
+        assert f"{name}  BROKEN: {error}" in run.stdout
+    assert "garden.pruning  Prunes." in run.stdout
+    ours = json.loads(espalier(plugins, "list", "--json").stdout)
+    assert {row["name"]: row["error"] for row in ours if "error" in row} == {
+        name: error for name, (_, error) in ENTRIES.items()
+    }
+    working = [row["name"] for row in ours if "error" not in row]
+    assert "garden.pruning" in working
+    assert working == sorted(working)
+
+
+def test_a_broken_system_is_refused_with_its_error(plugins: Path) -> None:
+    run = espalier(plugins, "train", "garden.crash")
+    assert run.returncode == 2
+    assert run.stderr == (
+        "espalier: garden.crash: this system cannot be imported (ZeroDivisionError: division by zero).\n"
+    )
+
+
+def test_an_extra_that_is_not_installed_is_named_when_its_room_is_used(plugins: Path) -> None:
+    code = "from common.system import find; find('garden.pruning').load('predictor')"
+    path = os.pathsep.join(filter(None, [str(plugins), os.environ.get("PYTHONPATH", "")]))
+    environment = os.environ | {"PYTHONPATH": path}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert run.stderr.splitlines()[-1] == (
+        "common.errors.SystemUnavailable: garden.pruning: the package 'no_such_package' is not installed; "
+        "install the project of this system with its extras shears."
+    )
+
+
+def test_bench_all_skips_what_has_no_benchmark_and_says_so(plugins: Path, tmp_path: Path) -> None:
+    """In an environment of this one plug-in, so that no real benchmark runs."""
+    code = (
+        "import common.system as s, sys; from common.cli import main; found = s.entry_points\n"
+        "s.entry_points = lambda group: [e for e in found(group=group) if e.name.startswith('garden.')]\n"
+        "sys.argv = ['espalier', 'bench', *sys.argv[1:]]; main()"
+    )
+    path = os.pathsep.join(filter(None, [str(plugins), str(Path.cwd()), os.environ.get("PYTHONPATH", "")]))
+    environment = os.environ | {"PYTHONPATH": path}
+
+    def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+
+    run = bench("all", "--json")
+    assert (run.returncode, json.loads(run.stdout)) == (0, [])
+    assert "garden.pruning: skipped, this system has no bench" in run.stderr
+    assert "garden.crash: skipped" in run.stderr
+    assert not list(tmp_path.iterdir())
+    one = bench("garden.pruning")
+    assert (one.returncode, one.stderr) == (2, "espalier: garden.pruning: this system has no bench.\n")
