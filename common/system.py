@@ -41,9 +41,9 @@ class Predictor(Protocol):
 class System:
     """What a system is called and where its rooms are: strings only, so listing stays fast.
 
-    `config`, `presets`, `train`, `evaluate`, `bench` and `predictor` are `"module:attribute"`:
-    `train(config) -> Bundle`, `evaluate(bundle) -> (Report, sections of its page)`, `bench(config) -> list[Report]`,
-    and `objective(config, trial) -> float` on validation data for tuning.
+    `presets` are names of settings. `config`, `train`, `evaluate`, `bench`, `predictor` and `objective` are
+    `"module:attribute"`: `train(config) -> Bundle`, `evaluate(bundle) -> (Report, sections of its page)`,
+    `bench(config, preset) -> list[Report]`, and `objective(config, trial) -> float` on validation data for tuning.
     """
 
     name: str
