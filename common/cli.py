@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from common.errors import EspalierError
+from common.serving.security.cli import app as key_app
 
 app = typer.Typer(
     help="Espalier: complete industry AI systems on one small frame.",
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Data sets: list the cards, download and verify, audit.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(key_app, name="key")
 
 SystemName = Annotated[str, typer.Argument(metavar="SYSTEM", help="vertical.system, as in `espalier list`")]
 Preset = Annotated[str, typer.Option(help="one of the presets that `espalier list` shows")]

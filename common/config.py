@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from platformdirs import user_cache_path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.errors import UsageError
@@ -33,6 +33,15 @@ class Settings(BaseSettings):
     tracking_uri: str = Field("", description="MLflow server; default sqlite:///<home>/mlflow.db")
     signing_key: Path | None = Field(None, description="Ed25519 private key (PEM): bundles are signed when saved")
     verify_key: Path | None = Field(None, description="Ed25519 public key (PEM): unsigned bundles are refused")
+    keys_file: Path | None = Field(None, description="hashed API keys, made by `espalier key create`")
+    jwt_issuer: str = Field("", description="OIDC issuer whose tokens are accepted")
+    jwt_audience: str = Field("", description="what a token's `aud` must name")
+    jwt_jwks: str = Field("", description="URL or file of the issuer's public keys (JWKS)")
+    rate_per_s: float = Field(100, gt=0, description="requests per second of a caller whose key names no rate")
+    rate_burst: int = Field(200, ge=1, description="requests such a caller may send at once")
+    cors_origins: str = Field("", description="origins browsers may call from, separated by commas; none by default")
+    metrics_open: bool = Field(True, description="`/metrics` needs no credential")
+    redis_url: str = Field("", validation_alias=AliasChoices("ESPALIER_REDIS_URL", "REDIS_URL"))
 
     @property
     def mlflow_uri(self) -> str:

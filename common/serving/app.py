@@ -15,12 +15,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from common import __version__
+from common.config import settings
 from common.errors import UsageError
 from common.serving.limits import Limits
 from common.serving.metrics import Metrics
 from common.serving.observe import Observe
 from common.serving.predict import add_routes, own_route
 from common.serving.problems import Problem, install
+from common.serving.security.describe import add_security
+from common.serving.security.setup import secure
 from common.serving.slot import Slot
 from common.system import Predictor, System, in_vertical
 
@@ -86,6 +89,7 @@ def create_app(
     app.state.metrics, app.state.slots = metrics, slots
     install(app, metrics.rejected)
     app.add_middleware(Observe, metrics=metrics, most_body_bytes=limits.batch_body_bytes)
+    policy = secure(app, settings(), names, metrics.rejected)
     for system in systems:
         on_batch = metrics.batch_rows.labels(system.name).observe
         slot = Slot(system, bundles.get(system.name), predictors.get(system.name), limits, on_batch)
@@ -96,6 +100,7 @@ def create_app(
             if hasattr(slot.kind, "routes"):
                 router = slot.kind.routes(lambda slot=slot: slot.live().predictor)
                 prefix = f"/v1/{system.short_name}"
+                policy.allow_own(system.name, prefix, router.routes)
                 app.include_router(
                     router, prefix=prefix, tags=[system.short_name], dependencies=[Depends(own_route(slot, prefix))]
                 )
@@ -170,6 +175,7 @@ def _describe_problems(app: FastAPI) -> None:
         document = plain()
         schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        add_security(document)
         schemas |= {**schema.pop("$defs", {}), "Problem": schema}
         return document
 

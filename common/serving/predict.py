@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from common.serving.body import limited, read_all
 from common.serving.limits import Limits
 from common.serving.problems import MEDIA_TYPE, UnsupportedMediaType, invalid_body
+from common.serving.security import describe
 from common.serving.slot import Slot
 from common.serving.wire import Wire, wires
 
@@ -32,7 +33,7 @@ REFUSALS = {
     422: "A field is wrong",
     503: "Overloaded, or the model is not ready",
     504: "No answer before the deadline",
-}
+} | describe.REFUSALS
 
 
 def add_routes(app: FastAPI, slot: Slot, limits: Limits) -> None:

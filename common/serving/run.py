@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from common.errors import UsageError
 from common.serving.app import create_app
 from common.serving.observe import JsonLines
+from common.serving.security.connection import BoundedProtocol
 
 # Longer than any request's deadline, so that SIGTERM loses none; Kubernetes kills after 30.
 DRAIN_S = 20
@@ -37,7 +38,12 @@ def run_app(app: FastAPI, host: str = "127.0.0.1", port: int = 8000) -> None:
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_S
+        app,
+        http=BoundedProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_S,
     )
     try:
         _Server(config).run(sockets=[listener])

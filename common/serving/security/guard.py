@@ -1,0 +1,112 @@
+"""ASGI middleware that admits a request or answers it: headers, credential, rate, scope, in this order.
+
+Pure ASGI, because Starlette's BaseHTTPMiddleware costs a task and a stream per request, more than our whole hot path.
+It belongs inside `Observe`, which gives the request its id and counts the refusal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from prometheus_client import Counter
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from common.errors import RequestError
+from common.serving.problems import respond
+from common.serving.security.authenticate import BEARER, Authenticate
+from common.serving.security.buckets import RateLimit
+from common.serving.security.caller import Caller
+from common.serving.security.credentials import credential
+from common.serving.security.errors import Forbidden, TooManyRequests
+from common.serving.security.policy import ADMIN, ANY, OPEN, Policy
+from common.serving.security.slow import timely
+
+logger = logging.getLogger("espalier.security")
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Guard:
+    """Writes the caller's id to `scope["state"]["caller"]`. Without `authenticate` everybody may do everything."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        policy: Policy,
+        authenticate: Authenticate | None,
+        rates: RateLimit,
+        rejected: Counter,
+        origins: Sequence[str] = (),
+    ) -> None:
+        self.app, self.policy, self.authenticate, self.rates = app, policy, authenticate, rates
+        self.rejected, self.origins = rejected, frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Admit or refuse; see the module."""
+        if scope["type"] == "lifespan":
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                await self.rates.close()
+            return
+        state = scope.setdefault("state", {})
+        state["caller"] = "anonymous"
+        try:
+            await self._admit(scope, state)
+        except RequestError as error:
+            await self._refuse(error, scope, receive, send)
+            return
+        await self.app(scope, timely(receive) if scope["type"] == "http" else receive, send)
+
+    async def _admit(self, scope: Scope, state: dict[str, object]) -> None:
+        path, headers = scope["path"], scope["headers"]
+        shown = credential(headers, len(scope.get("raw_path") or path) + len(scope["query_string"]))
+        method = scope["method"] if scope["type"] == "http" else "WS"
+        # A browser adds Basic, and opens WebSockets, for any site that asks it to; CORS stops neither.
+        if (method == "WS" or (isinstance(shown, tuple) and shown[0] == "basic")) and method not in SAFE:
+            self._check_origin(headers)
+        if self.authenticate is None:
+            return
+        root = scope.get("root_path")
+        needed = self.policy.needed(method, path.removeprefix(root) if root else path)
+        if needed is OPEN:
+            return
+        page = shown is None and method in SAFE and any(k == b"accept" and b"text/html" in v for k, v in headers)
+        caller = await self.authenticate.caller(shown, page=page)
+        state["caller"] = caller.id
+        await self._check_rate(caller)
+        if needed is not ANY and needed.isdisjoint(caller.scopes):
+            wanted = min(needed - ADMIN or ADMIN, key=lambda scope: (scope.endswith("*"), len(scope)))
+            raise Forbidden(
+                "this credential does not open this route, or there is no such route",
+                expected=f"the scope {wanted}",
+                challenge=f'{BEARER}, error="insufficient_scope", scope="{wanted}"',
+            )
+
+    async def _check_rate(self, caller: Caller) -> None:
+        wait_s = self.rates.take(caller)
+        if wait_s is None:
+            wait_s = await self.rates.wait(caller)
+        if wait_s > 0:
+            raise TooManyRequests(caller.rate, caller.burst, wait_s)
+
+    def _check_origin(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        found = dict(headers)
+        origin = found.get(b"origin", b"").decode("latin-1")
+        try:
+            here = not origin or urlsplit(origin).netloc == found.get(b"host", b"").decode("latin-1")
+        except ValueError:
+            here = False
+        if not here and origin not in self.origins:
+            raise Forbidden("asked by a page of another site", expected="a page of this service or an allowed origin")
+
+    async def _refuse(self, error: RequestError, scope: Scope, receive: Receive, send: Send) -> None:
+        state = scope["state"]
+        fields = {key: state[key] for key in ("request_id", "caller") if key in state}
+        logger.info("refused", extra={"fields": {**fields, "status": error.status}})
+        if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": 1008, "reason": type(error).__name__})
+            return
+        await respond(error, state.get("request_id", ""), self.rejected)(scope, receive, send)
