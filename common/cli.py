@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from common.errors import EspalierError
+from common.monitoring.cli import monitor
 from common.serving.security.cli import app as key_app
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Data sets: list the cards, download and verify, audit.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(key_app, name="key")
+app.command("monitor")(monitor)
 
 SystemName = Annotated[str, typer.Argument(metavar="SYSTEM", help="vertical.system, as in `espalier list`")]
 Preset = Annotated[str, typer.Option(help="one of the presets that `espalier list` shows")]

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import LogisticRegression
 
 from common.errors import DataError
 from common.evaluation.report import Metric
@@ -88,6 +87,8 @@ def recalibration(y: Any, p: Any, weight: Any = None) -> tuple[float, float]:
     kept = weight > 0
     if np.ptp(p[kept]) == 0 or np.ptp(y[kept]) == 0:
         return float("nan"), float("nan")
+    from sklearn.linear_model import LogisticRegression  # 60 MB that only this metric needs
+
     model = LogisticRegression(C=np.inf).fit(np.log(p / (1 - p))[:, None], y, sample_weight=weight)
     return float(model.intercept_[0]), float(model.coef_[0, 0])
 

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from common.errors import DataError
+from common.monitoring.bins import to_numbers
 
 STABLE, SHIFTED = 0.1, 0.25
 MAX_LEVELS = 20  # the rarer levels of a category are counted together as `other`
@@ -22,18 +23,19 @@ SMALLEST_SHARE = 1e-4  # an empty bin counts as this, the usual guard against ln
 
 
 def reference_histogram(values: Any, bins: int = 10) -> dict[str, Any]:
-    """The histogram of one field as JSON: `{"edges" | "levels", "shares", "missing", "n"}`.
+    """The histogram of one field as JSON: `{"edges", "range" | "levels", "shares", "missing", "n"}`.
 
-    Numbers get equal-frequency bins (-inf, e1], (e1, e2] … (ek, inf). Text, booleans, and numbers with at
-    most `bins` distinct values (flags, codes, constants) are levels, with one last share for all others.
-    `shares` and `missing` are fractions of all `n` rows and add up to 1. Raises `DataError` without a row.
+    Numbers get equal-frequency bins (-inf, e1], (e1, e2] … (ek, inf), and the smallest and largest as `range`.
+    Text, booleans, and numbers with at most `bins` distinct values (flags, codes, constants) are levels, with one
+    last share for all others. `shares` and `missing` are fractions of all `n` rows and add up to 1. Raises
+    `DataError` without a row.
     """
     series = _series(values)
     known = series.dropna()
     histogram: dict[str, Any]
     if _numeric(known) and known.nunique() > bins:
         quantiles = np.quantile(known.to_numpy(dtype=float), np.linspace(0, 1, bins + 1)[1:-1])
-        histogram = {"edges": np.unique(quantiles).tolist()}
+        histogram = {"edges": np.unique(quantiles).tolist(), "range": [float(known.min()), float(known.max())]}
     else:
         common = known.value_counts().head(MAX_LEVELS).index
         levels = [float(level) if _numeric(known) else _scalar(level) for level in common]
@@ -76,7 +78,8 @@ def _shares(histogram: Mapping[str, Any], series: pd.Series) -> NDArray[np.float
     """Share of rows in each bin (for levels: each level, then all others), then the missing."""
     known = series.dropna()
     if "edges" in histogram:
-        numbers = pd.to_numeric(known, errors="coerce").dropna().to_numpy(dtype=float)  # text is as good as missing
+        numbers = to_numbers(known.to_numpy())  # text is as good as missing, and 10**400 as infinity
+        numbers = numbers[~np.isnan(numbers)]
         place = np.searchsorted(histogram["edges"], numbers, side="left")
         counts = np.bincount(place, minlength=len(histogram["edges"]) + 1).astype(float)
     else:

@@ -17,6 +17,9 @@ from pydantic import BaseModel
 from common import __version__
 from common.config import settings
 from common.errors import UsageError
+from common.monitoring.gauges import MonitorGauges
+from common.monitoring.online import Monitor
+from common.monitoring.routes import monitor_routes
 from common.serving.limits import Limits
 from common.serving.metrics import Metrics
 from common.serving.observe import Observe
@@ -72,6 +75,9 @@ def create_app(
     metrics = Metrics(lambda: [slot.state() for slot in slots])
     slots: list[Slot] = []
 
+    def monitors() -> list[Monitor]:
+        return [slot.monitor for slot in slots if slot.monitor]
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         for slot in slots:
@@ -104,6 +110,8 @@ def create_app(
                 app.include_router(
                     router, prefix=prefix, tags=[system.short_name], dependencies=[Depends(own_route(slot, prefix))]
                 )
+    metrics.registry.register(MonitorGauges(monitors))
+    app.include_router(monitor_routes(monitors))
     _add_service_routes(app, vertical, slots, limits)
     _describe_problems(app)
     return app

@@ -97,6 +97,11 @@ def _endpoint(slot: Slot, most_bytes: int, *, batch: bool) -> ASGIApp:
         except ValidationError as error:
             raise invalid_body(error, wire.schema) from None
         answers = await _wait(live.batcher.submit(asked.rows if batch else (asked,)), receive)
+        if live.monitor:
+            if batch:
+                live.monitor.observe_many(asked.rows, answers)
+            else:
+                live.monitor.observe(asked, answers[0])
         content = wire.dump(wire.response.model_construct(rows=answers) if batch else answers[0])
         headers = [*live.headers, (b"content-length", str(len(content)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from common.bundle import Bundle, load_bundle, newest, open_predictor
 from common.errors import BundleError, EspalierError, SystemUnavailable
+from common.monitoring.online import Monitor
 from common.serving.batcher import Batcher
 from common.serving.limits import Limits
 from common.serving.metrics import ModelState
@@ -35,6 +36,13 @@ class Live:
     headers: tuple[tuple[bytes, bytes], ...]
     examples: list[dict[str, Any]]
     wires: tuple[Wire, Wire]
+    monitor: Monitor | None
+
+    def close(self) -> None:
+        """Answer what is queued, then stop."""
+        self.batcher.close()
+        if self.monitor:
+            self.monitor.stop()
 
 
 class Slot:
@@ -102,18 +110,23 @@ class Slot:
         self.status, self.reason = "ready", ""
         self.on_live()
         if old:
-            await asyncio.to_thread(old.batcher.close)
+            await asyncio.to_thread(old.close)
 
     async def close(self) -> None:
         """Answer what is queued, then stop."""
         if self._live:
-            await asyncio.to_thread(self._live.batcher.close)
+            await asyncio.to_thread(self._live.close)
 
     def state(self) -> ModelState:
         """For the metrics."""
         live = self._live
         queued = live.batcher.queued_rows if live else 0
         return ModelState(self.system.name, self.version, self.simulated, self.status == "ready", queued)
+
+    @property
+    def monitor(self) -> Monitor | None:
+        """The monitor of the live model."""
+        return self._live.monitor if self._live else None
 
     @property
     def version(self) -> str:
@@ -153,7 +166,10 @@ class Slot:
         )
         created = bundle.manifest.created if bundle else ""
         shapes = wires(predictor, self.limits.batch_rows)
-        return Live(predictor, batcher, version, created, simulated, tuple(headers), examples, shapes)
+        monitor = Monitor.of_bundle(bundle) if bundle else None
+        if monitor:
+            monitor.start()
+        return Live(predictor, batcher, version, created, simulated, tuple(headers), examples, shapes, monitor)
 
     def _how_to_train(self) -> str:
         return f"run `espalier train {self.system.name}` and restart"
