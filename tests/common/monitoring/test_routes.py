@@ -26,7 +26,7 @@ def test_json_and_page_of_live_monitors(
         assert {alarm["kind"] for alarm in found["windows"][-1]["alarms"]} == {"prediction_drift", "out_of_range"}
         answer = client.get("/v1/monitor/system")
         assert answer.headers["content-type"].startswith("text/html")
-        assert "1 alarm: score." in answer.text
+        assert "2 alarms: score." in answer.text
         assert client.get("/v1/monitor/system").text == answer.text
         with pytest.raises(NotWatched, match="one of system"):
             client.get("/v1/monitor/other")
