@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,6 +14,7 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
+from starlette.types import Scope
 
 from common import __version__
 from common.config import settings
@@ -27,7 +29,10 @@ from common.serving.predict import add_routes, own_route
 from common.serving.problems import Problem, install
 from common.serving.security.describe import add_security
 from common.serving.security.setup import secure
-from common.serving.slot import Slot
+from common.serving.slot import Live, Slot
+from common.serving.v2.documents import show_examples
+from common.serving.v2.routes import add_inference_v2
+from common.serving.v2.rows import some_rows
 from common.system import Predictor, System, in_vertical
 
 
@@ -85,6 +90,7 @@ def create_app(
         yield
         for slot in slots:
             await slot.close()
+        await asyncio.to_thread(close_v2)
 
     app = FastAPI(
         title=f"Espalier {vertical}",
@@ -110,11 +116,22 @@ def create_app(
                 app.include_router(
                     router, prefix=prefix, tags=[system.short_name], dependencies=[Depends(own_route(slot, prefix))]
                 )
+    close_v2 = add_inference_v2(app, slots, limits, _watch_rows, _watch_table)
     metrics.registry.register(MonitorGauges(monitors))
     app.include_router(monitor_routes(monitors))
     _add_service_routes(app, vertical, slots, limits)
-    _describe_problems(app)
+    _describe_problems(app, slots)
     return app
+
+
+def _watch_rows(scope: Scope, live: Live, requests: Sequence[Any], answers: Sequence[Any]) -> None:
+    if live.monitor:
+        live.monitor.observe_many(requests, answers)
+
+
+def _watch_table(scope: Scope, live: Live, columns: Mapping[str, Any], table: Any) -> None:
+    if live.monitor:
+        live.monitor.observe_many(*some_rows(columns, table, live.monitor.limits.rows_per_s))
 
 
 def _add_service_routes(app: FastAPI, vertical: str, slots: Sequence[Slot], limits: Limits) -> None:
@@ -175,8 +192,8 @@ td{{padding:.5rem 1rem .5rem 0;vertical-align:top;border-top:1px solid #ccc}}</s
 <a href="metrics">metrics</a></p></html>"""
 
 
-def _describe_problems(app: FastAPI) -> None:
-    """Name the problem schema in OpenAPI once; the routes refer to it."""
+def _describe_problems(app: FastAPI, slots: Sequence[Slot]) -> None:
+    """Name the problem schema in OpenAPI once, to which the routes refer, and fill in examples of live models."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -184,6 +201,7 @@ def _describe_problems(app: FastAPI) -> None:
         schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         add_security(document)
+        show_examples(document, slots)
         schemas |= {**schema.pop("$defs", {}), "Problem": schema}
         return document
 

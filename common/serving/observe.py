@@ -56,7 +56,7 @@ class Observe:
             logger.exception("request %s failed", request_id)
             if status:  # half an answer is out; only a broken connection can say so
                 raise
-            await respond(error, request_id, self.metrics.rejected)(scope, receive, send_with_id)
+            await respond(error, request_id, self.metrics.rejected, scope["path"])(scope, receive, send_with_id)
         finally:
             self._record(scope, request_id, status, time.perf_counter() - started)
 

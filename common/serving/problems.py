@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import Counter
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -176,22 +177,27 @@ def _http_sentence(error: HTTPException) -> str:
     return str(error.detail)
 
 
-def respond(error: Exception, request_id: str, rejected: Counter) -> Response:
-    """The problem of an exception as a response, counted by its type; `Retry-After` and `Allow` where they belong."""
+def respond(error: Exception, request_id: str, rejected: Counter, path: str = "") -> Response:
+    """The problem of an exception as a response, counted by its type; `Retry-After` and `Allow` where they belong.
+
+    Under `/v2` it has the member `error` too, the only one that the clients of that protocol read.
+    """
     problem = problem_of(error, request_id)
     rejected.labels(problem.type.rpartition(":")[2]).inc()
     headers = dict(getattr(error, "headers", None) or {})
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(error.retry_after)
-    content = problem.model_dump_json(exclude_defaults=True)
-    return Response(content, problem.status, headers, media_type=MEDIA_TYPE)
+    members = problem.model_dump(exclude_defaults=True)
+    if path.startswith("/v2/"):
+        members["error"] = problem.detail
+    return Response(to_json(members), problem.status, headers, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI, rejected: Counter) -> None:
     """Answer every expected error raised inside `app` with its problem."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        return respond(error, request.state.request_id, rejected)
+        return respond(error, request.state.request_id, rejected, request.url.path)
 
     for kind in (EspalierError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, handle)

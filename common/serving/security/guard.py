@@ -109,4 +109,4 @@ class Guard:
         if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
             await send({"type": "websocket.close", "code": 1008, "reason": type(error).__name__})
             return
-        await respond(error, state.get("request_id", ""), self.rejected)(scope, receive, send)
+        await respond(error, state.get("request_id", ""), self.rejected, scope["path"])(scope, receive, send)
