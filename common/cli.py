@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from common.audit.cli import app as audit_app
 from common.errors import EspalierError
 from common.monitoring.cli import monitor
 from common.serving.security.cli import app as key_app
@@ -24,6 +25,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Data sets: list the cards, download and verify, audit.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(key_app, name="key")
+app.add_typer(audit_app, name="audit")
 app.command("monitor")(monitor)
 
 SystemName = Annotated[str, typer.Argument(metavar="SYSTEM", help="vertical.system, as in `espalier list`")]

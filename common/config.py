@@ -41,6 +41,13 @@ class Settings(BaseSettings):
     rate_burst: int = Field(200, ge=1, description="requests such a caller may send at once")
     cors_origins: str = Field("", description="origins browsers may call from, separated by commas; none by default")
     metrics_open: bool = Field(True, description="`/metrics` needs no credential")
+    audit: bool = Field(True, description="put every decision on record")
+    audit_inputs: Literal["masked", "hashed"] = Field("masked", description="only sensitive fields hashed, or all")
+    audit_secret: str = Field("", description="keys the hashes; default a random one in <home>/audit.key")
+    audit_window_s: float = Field(0.5, gt=0, le=60, description="kill -9 loses at most the decisions of this time")
+    audit_days: float = Field(365, gt=0, description="older decisions are deleted")
+    audit_required: bool = Field(False, description="refuse requests whose decisions cannot be put on record")
+    database_url: str = Field("", validation_alias=AliasChoices("ESPALIER_DATABASE_URL", "DATABASE_URL"))
     redis_url: str = Field("", validation_alias=AliasChoices("ESPALIER_REDIS_URL", "REDIS_URL"))
 
     @property

@@ -14,9 +14,11 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
-from starlette.types import Scope
 
 from common import __version__
+from common.audit.gauges import AuditGauges
+from common.audit.routes import audit_routes
+from common.audit.setup import open_recorder
 from common.config import settings
 from common.errors import UsageError
 from common.monitoring.gauges import MonitorGauges
@@ -29,10 +31,10 @@ from common.serving.predict import add_routes, own_route
 from common.serving.problems import Problem, install
 from common.serving.security.describe import add_security
 from common.serving.security.setup import secure
-from common.serving.slot import Live, Slot
+from common.serving.slot import Slot
 from common.serving.v2.documents import show_examples
 from common.serving.v2.routes import add_inference_v2
-from common.serving.v2.rows import some_rows
+from common.serving.watch import Watch
 from common.system import Predictor, System, in_vertical
 
 
@@ -83,14 +85,21 @@ def create_app(
     def monitors() -> list[Monitor]:
         return [slot.monitor for slot in slots if slot.monitor]
 
+    recorder = open_recorder(settings())
+    watch = Watch(recorder)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if recorder:
+            recorder.start()
         for slot in slots:
             await slot.load()
         yield
         for slot in slots:
             await slot.close()
         await asyncio.to_thread(close_v2)
+        if recorder:
+            await asyncio.to_thread(recorder.close)
 
     app = FastAPI(
         title=f"Espalier {vertical}",
@@ -107,8 +116,8 @@ def create_app(
         slot = Slot(system, bundles.get(system.name), predictors.get(system.name), limits, on_batch)
         slots.append(slot)
         if slot.kind:
-            add_routes(app, slot, limits)
-            slot.on_live = partial(add_routes, app, slot, limits)
+            add_routes(app, slot, limits, watch)
+            slot.on_live = partial(_on_live, app, slot, limits, watch)
             if hasattr(slot.kind, "routes"):
                 router = slot.kind.routes(lambda slot=slot: slot.live().predictor)
                 prefix = f"/v1/{system.short_name}"
@@ -116,22 +125,20 @@ def create_app(
                 app.include_router(
                     router, prefix=prefix, tags=[system.short_name], dependencies=[Depends(own_route(slot, prefix))]
                 )
-    close_v2 = add_inference_v2(app, slots, limits, _watch_rows, _watch_table)
+    close_v2 = add_inference_v2(app, slots, limits, watch)
     metrics.registry.register(MonitorGauges(monitors))
     app.include_router(monitor_routes(monitors))
+    if recorder:
+        metrics.registry.register(AuditGauges(recorder))
+        app.include_router(audit_routes(recorder, monitors, metrics.registry))
     _add_service_routes(app, vertical, slots, limits)
     _describe_problems(app, slots)
     return app
 
 
-def _watch_rows(scope: Scope, live: Live, requests: Sequence[Any], answers: Sequence[Any]) -> None:
-    if live.monitor:
-        live.monitor.observe_many(requests, answers)
-
-
-def _watch_table(scope: Scope, live: Live, columns: Mapping[str, Any], table: Any) -> None:
-    if live.monitor:
-        live.monitor.observe_many(*some_rows(columns, table, live.monitor.limits.rows_per_s))
+def _on_live(app: FastAPI, slot: Slot, limits: Limits, watch: Watch) -> None:
+    add_routes(app, slot, limits, watch)
+    watch.begin(slot.monitor)
 
 
 def _add_service_routes(app: FastAPI, vertical: str, slots: Sequence[Slot], limits: Limits) -> None:

@@ -37,7 +37,7 @@ class Observe:
             return await self.app(scope, receive, send)
         started = time.perf_counter()
         request_id = _request_id(scope)
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, started=started)
         id_header = (b"x-request-id", request_id.encode())
         status = 0
 

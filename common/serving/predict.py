@@ -22,6 +22,7 @@ from common.serving.limits import Limits
 from common.serving.problems import MEDIA_TYPE, UnsupportedMediaType, invalid_body
 from common.serving.security import describe
 from common.serving.slot import Slot
+from common.serving.watch import Watch
 from common.serving.wire import Wire, wires
 
 # Only a request that waits this long (s) is worth a task that watches for its client to leave.
@@ -36,7 +37,7 @@ REFUSALS = {
 } | describe.REFUSALS
 
 
-def add_routes(app: FastAPI, slot: Slot, limits: Limits) -> None:
+def add_routes(app: FastAPI, slot: Slot, limits: Limits, watch: Watch) -> None:
     """Add (or replace) `POST /v1/<system>/predict` and `.../predict/batch`, typed and exemplified by the live model."""
     path, name = f"/v1/{slot.system.short_name}/predict", slot.system.short_name
     app.openapi_schema = None
@@ -45,8 +46,8 @@ def add_routes(app: FastAPI, slot: Slot, limits: Limits) -> None:
     pairs = slot.live().examples[:3] if ready else []
     shown = [(pair["request"], pair["response"]) for pair in pairs]
     shown_rows = [({"rows": [q for q, _ in shown]}, {"rows": [a for _, a in shown]})] if shown else []
-    single = _endpoint(slot, limits.body_bytes, batch=False)
-    batch = _endpoint(slot, limits.batch_body_bytes, batch=True)
+    single = _endpoint(slot, watch, limits.body_bytes, batch=False)
+    batch = _endpoint(slot, watch, limits.batch_body_bytes, batch=True)
     _add(app, path, name, f"{slot.system.summary} One request.", one, shown[:1], single)
     _add(app, f"{path}/batch", f"{name}_batch", "Many requests at once, in order.", many, shown_rows, batch)
 
@@ -86,24 +87,22 @@ def _examples(request: Any, response: Any) -> dict[str, Any]:
     }
 
 
-def _endpoint(slot: Slot, most_bytes: int, *, batch: bool) -> ASGIApp:
+def _endpoint(slot: Slot, watch: Watch, most_bytes: int, *, batch: bool) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         _check_json(scope)
         body = await read_all(limited(scope, receive, most_bytes))
+        watch.admit()
         live = slot.live()
         wire = live.wires[batch]
         try:
             asked: Any = wire.validate(body)
         except ValidationError as error:
             raise invalid_body(error, wire.schema) from None
-        answers = await _wait(live.batcher.submit(asked.rows if batch else (asked,)), receive)
-        if live.monitor:
-            if batch:
-                live.monitor.observe_many(asked.rows, answers)
-            else:
-                live.monitor.observe(asked, answers[0])
+        rows = asked.rows if batch else (asked,)
+        answers = await _wait(live.batcher.submit(rows), receive)
+        decision = watch.rows(scope, live, rows, answers)
         content = wire.dump(wire.response.model_construct(rows=answers) if batch else answers[0])
-        headers = [*live.headers, (b"content-length", str(len(content)).encode())]
+        headers = [*live.headers, *decision, (b"content-length", str(len(content)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 

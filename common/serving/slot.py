@@ -37,6 +37,9 @@ class Live:
     examples: list[dict[str, Any]]
     wires: tuple[Wire, Wire]
     monitor: Monitor | None
+    system: str
+    sensitive: frozenset[str]
+    audited: bool
 
     def close(self) -> None:
         """Answer what is queued, then stop."""
@@ -169,7 +172,20 @@ class Slot:
         monitor = Monitor.of_bundle(bundle) if bundle else None
         if monitor:
             monitor.start()
-        return Live(predictor, batcher, version, created, simulated, tuple(headers), examples, shapes, monitor)
+        return Live(
+            predictor,
+            batcher,
+            version,
+            created,
+            simulated,
+            tuple(headers),
+            examples,
+            shapes,
+            monitor,
+            system=self.system.name,
+            sensitive=frozenset(getattr(predictor, "sensitive", ())),
+            audited=bundle is not None,
+        )
 
     def _how_to_train(self) -> str:
         return f"run `espalier train {self.system.name}` and restart"

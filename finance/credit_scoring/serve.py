@@ -76,6 +76,11 @@ class CreditPredictor:
         self.labels = {field.name: field.label for field in fields}
         self.request = _request_type(self.fields, example)
 
+    @cached_property
+    def sensitive(self) -> frozenset[str]:
+        """Fields that the audit log keeps as hashes only."""
+        return frozenset(field.name for field in self.fields if field.sensitive)
+
     @classmethod
     def load(cls, bundle: Bundle, device: str = "cpu") -> Self:
         """Build the predictor for the model that serves; the other one stays in the bundle as challenger."""

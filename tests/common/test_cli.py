@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import pytest
 from garden import Config, Grower
 
 import common.cli
+from common.audit.store import pack
 from common.bundle import load_bundle
 from common.config import settings
 from common.evaluation.report import Report
@@ -252,3 +254,27 @@ def test_ctrl_c_is_no_traceback(espalier: Callable[..., Done], monkeypatch: pyte
     done = espalier("train", "garden.growth", "--preset", "sample")
     assert done.code == 130
     assert "Traceback" not in done.err
+
+
+def test_audit_export_erase_and_purge(espalier: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
+    from common.audit.setup import open_mask, open_store
+
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    settings.cache_clear()
+    store, mask = open_store(settings()), open_mask(settings())
+    base = {"system": "toy.adder", "version": "1", "role": "champion", "request_id": "r", "caller": "c"}
+    packed = pack(b'[{"a": 1}]')
+    store.add(
+        [
+            {**base, "id": key * 24, "time": at, "subject": mask.subject(subject), "simulated": False, "ms": 1.0}
+            | {"rows": 1, "inputs": packed, "answers": packed}
+            for key, at, subject in (("a", 1.0, b"ann"), ("b", time.time(), b"ann"), ("c", time.time(), b"bob"))
+        ]
+    )
+    exported = espalier("audit", "export", "out.jsonl")
+    assert (exported.code, exported.out) == (0, "out.jsonl\n")
+    assert [json.loads(line)["inputs"] for line in Path("out.jsonl").read_text().splitlines()] == [{"a": 1}] * 3
+    assert espalier("audit", "purge", "--days", "1").out == "1 decisions deleted\n"
+    assert espalier("audit", "erase", "ann").out == "1 decisions erased\n"
+    assert espalier("audit", "erase", "ann").out == "0 decisions erased\n"
+    store.close()

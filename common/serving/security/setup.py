@@ -52,6 +52,8 @@ class SecuritySettings(Protocol):
     @property
     def redis_url(self) -> str: ...  # noqa: D102
     @property
+    def database_url(self) -> str: ...  # noqa: D102
+    @property
     def tracking_uri(self) -> str: ...  # noqa: D102
 
 
@@ -109,7 +111,7 @@ def check_production(settings: SecuritySettings, authenticate: Authenticate | No
         raise UsageError("no key is active", where=str(settings.keys_file), fix="run `espalier key create`")
     if settings.jwt_jwks.startswith("http://"):
         raise UsageError("keys fetched without TLS can be anybody's", where="ESPALIER_JWT_JWKS", expected="https://")
-    for name in ("redis_url", "tracking_uri"):
+    for name in ("redis_url", "database_url", "tracking_uri"):
         _check_password(name, getattr(settings, name))
 
 

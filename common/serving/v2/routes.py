@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastapi import FastAPI
 from pydantic import ValidationError
@@ -44,8 +44,15 @@ MEDIA_TYPES = (b"", b"application/json", b"application/octet-stream")
 JSON_BYTES = b"inference-header-content-length"
 
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
-OnRows = Callable[[Scope, Live, Sequence[Any], Sequence[Any]], None]
-OnTable = Callable[[Scope, Live, "Mapping[str, Column]", "pyarrow.Table"], None]
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Watcher(Protocol):
+    """What is told of every answer, and may refuse to let one be given; returns headers for it."""
+
+    def admit(self) -> None: ...  # noqa: D102
+    def rows(self, scope: Scope, live: Live, requests: Sequence[Any], answers: Sequence[Any]) -> Headers: ...  # noqa: D102
+    def table(self, scope: Scope, live: Live, columns: Mapping[str, Column], table: pyarrow.Table) -> Headers: ...  # noqa: D102
 
 
 class UnknownModel(RequestError):
@@ -58,13 +65,11 @@ def add_inference_v2(
     app: FastAPI,
     slots: Sequence[Slot],
     limits: Limits,
-    on_rows: OnRows = lambda scope, live, rows, answers: None,
-    on_table: OnTable = lambda scope, live, columns, table: None,
+    watch: Watcher,
 ) -> Callable[[], None]:
     """Add the routes under `/v2`; returns what ends their thread, to be called (off the event loop) at shutdown.
 
-    `on_rows` and `on_table` see every answered request on the event loop, for audit and monitor. `app.state.metrics`
-    must be set.
+    `watch` sees every answered request on the event loop, for audit and monitor. `app.state.metrics` must be set.
     """
     lanes: list[Batcher] = []
 
@@ -122,12 +127,13 @@ def add_inference_v2(
         await _send_json(send, {"name": slot.system.short_name, "ready": True}, live)
 
     async def infer(scope: Scope, receive: Receive, send: Send) -> None:
+        watch.admit()
         slot, live = live_of(scope)
         json_bytes = _json_bytes(scope)
         body = await read_all(limited(scope, receive, limits.batch_body_bytes))
         try:
             async with asyncio.timeout(limits.deadline_s):
-                asked, outputs = await answer(scope, live, body, json_bytes, receive)
+                asked, outputs, decision = await answer(scope, live, body, json_bytes, receive)
                 head = {"model_name": slot.system.short_name, "model_version": live.version}
                 head |= {"id": asked.id} if asked.id is not None else {}
 
@@ -139,11 +145,11 @@ def add_inference_v2(
         except TimeoutError:
             expected = f"one within {limits.deadline_s:g} s"
             raise DeadlineExceeded("no answer in time", expected=expected, fix="send fewer rows") from None
-        await _send(send, content, live, json_part)
+        await _send(send, content, live, json_part, decision)
 
     async def answer(
         scope: Scope, live: Live, body: bytes, json_bytes: int | None, receive: Receive
-    ) -> tuple[InferenceRequest, list[Output]]:
+    ) -> tuple[InferenceRequest, list[Output], Headers]:
         predictor, wire = live.predictor, live.wires[1]
         tensors = contract(predictor.request, predictor.response)
 
@@ -174,12 +180,11 @@ def add_inference_v2(
         if rows >= TABLE_ROWS and takes_columns(predictor, tensors):
             columns, table, outputs = await run(score, True)
             if outputs is not None:
-                on_table(scope, live, columns, table)
-                return asked, outputs
+                return asked, outputs, watch.table(scope, live, columns, table)
         requests = await run(validate, rows >= TABLE_ROWS)
         answers = await _wait(live.batcher.submit(requests), receive)
-        on_rows(scope, live, requests, answers)
-        return asked, await run(lambda: of_rows(answers, tensors, wanted), rows >= TABLE_ROWS)
+        decision = watch.rows(scope, live, requests, answers)
+        return asked, await run(lambda: of_rows(answers, tensors, wanted), rows >= TABLE_ROWS), decision
 
     def route(path: str, handler: Handler, shown: Shown) -> None:
         add_documented(app, path, _refusing(app, handler), shown)
@@ -239,9 +244,9 @@ async def _send_json(send: Send, content: Any, live: Live | None = None) -> None
     await _send(send, to_json(content), live)
 
 
-async def _send(send: Send, content: bytes, live: Live | None, json_part: int = 0) -> None:
+async def _send(send: Send, content: bytes, live: Live | None, json_part: int = 0, decision: Headers = ()) -> None:
     kind = b"application/octet-stream" if json_part else b"application/json"
-    headers = [(b"content-type", kind), (b"content-length", str(len(content)).encode())]
+    headers = [(b"content-type", kind), (b"content-length", str(len(content)).encode()), *decision]
     if live:
         headers += [header for header in live.headers if header[0] != b"content-type"]
     if json_part:

@@ -39,6 +39,7 @@ class Answer(BaseModel):
 
 class Adder:
     request, response = Ask, Answer
+    sensitive = frozenset({"note"})
 
     def __init__(self, offset: int = 0) -> None:
         self.offset = offset

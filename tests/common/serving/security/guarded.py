@@ -37,6 +37,7 @@ class Settings:
     cors_origins: str = ""
     metrics_open: bool = True
     redis_url: str = ""
+    database_url: str = ""
     tracking_uri: str = ""
 
 

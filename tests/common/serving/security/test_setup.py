@@ -62,6 +62,9 @@ def test_tokens_need_their_whole_configuration(service: Service, issuer: Issuer,
 @pytest.mark.parametrize(
     ("setting", "url"),
     [
+        ("database_url", "postgresql://espalier:espalier@db/espalier"),
+        ("database_url", "postgresql://app:CHANGEME@db/espalier"),
+        ("database_url", "postgresql://same-as-the-user:same-as-the-user@db/x"),
         ("redis_url", "redis://:short@cache:6379/0"),
         ("tracking_uri", "https://me:mysecretpassword@mlflow"),
     ],
@@ -78,6 +81,7 @@ def test_default_and_weak_secrets_are_refused_in_production_only(production: Ser
 
 def test_strong_secrets_and_urls_without_one_start(production: Service) -> None:
     production.key("admin")
+    production.settings.database_url = f"postgresql://app:{STRONG}@db/espalier"
     production.settings.redis_url = "redis://cache:6379/0"
     production.client()
     production.settings.redis_url = "http://cache"

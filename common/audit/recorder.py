@@ -1,0 +1,220 @@
+"""From the hot path to the store: requests append, a thread masks and writes in batches.
+
+A decision is on disk at most `window_s` after its answer, and the time of one write: that is all that kill -9 can
+lose. SIGTERM loses nothing: `close` writes what waits. While the database is away decisions wait in memory, up to
+`MOST_ROWS`; beyond it they are dropped and counted or, when the audit is required, requests are refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
+
+from common.audit.masking import Mask
+from common.audit.store import AuditUnavailable, Store, pack
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+    from common.serving.slot import Live
+
+logger = logging.getLogger("espalier.audit")
+
+MOST_ROWS = 100_000
+BATCH_ROWS = 5_000
+RETRY_S = 0.5
+CLOSE_S = 10.0  # how long closing waits for a database that is away; SIGTERM's grace is 30 s
+PURGE_S = 3600.0
+DAY_S = 86_400.0
+SUBJECT = b"x-subject-key"
+
+
+@dataclass(slots=True)
+class Decision:
+    """An answered request as the hot path leaves it; `rows()` gives its requests and answers."""
+
+    id: str
+    time: float
+    live: Live
+    role: str
+    request_id: str
+    caller: str
+    subject: bytes
+    ms: float
+    n: int
+    rows: Callable[[], tuple[Sequence[Any], Sequence[Any]]]
+
+
+class Recorder:
+    """Keeps the decisions of one service; `start` and `close` it with the service."""
+
+    def __init__(
+        self, store: Store, mask: Mask, *, window_s: float = 0.5, days: float = 365, required: bool = False
+    ) -> None:
+        self.store, self.mask = store, mask
+        self._window_s, self._days, self._required = window_s, days, required
+        self._queue: queue.SimpleQueue[Decision | threading.Event | None] = queue.SimpleQueue()
+        self._submitted = 0  # rows; by the event loop only
+        self._settled = 0  # rows written or given up; by the thread only
+        self.written = self.lost = 0  # rows; by the thread only
+        self.dropped = 0  # rows; by the event loop only
+        self._oldest = 0.0
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what waits, then stop; blocks."""
+        self._closing.set()
+        self._queue.put(None)
+        if self._thread.is_alive():
+            self._thread.join()
+        self.store.close()
+
+    @property
+    def waiting(self) -> int:
+        """Rows not yet written."""
+        return self._submitted - self._settled
+
+    @property
+    def lag_s(self) -> float:
+        """Age of the oldest decision that is not yet written."""
+        return max(0.0, time.time() - self._oldest) if self._oldest else 0.0
+
+    def admit(self) -> None:
+        """Raises `AuditUnavailable` when a decision could not be kept and the audit is required."""
+        if self._required and self.waiting >= MOST_ROWS:
+            raise AuditUnavailable("no decision can be put on record now", fix="retry later")
+
+    def record(
+        self,
+        scope: Scope,
+        live: Live,
+        n: int,
+        rows: Callable[[], tuple[Sequence[Any], Sequence[Any]]],
+        role: str = "champion",
+    ) -> str:
+        """Note an answered request of `n` rows; returns the decision's id. Never blocks and never raises."""
+        now, state = time.time(), scope["state"]
+        key = f"{int(now * 1000):012x}{os.urandom(6).hex()}"
+        if self.waiting >= MOST_ROWS:
+            self.dropped += n
+            return key
+        subject = next((value for name, value in scope["headers"] if name == SUBJECT), b"")
+        ms = (time.perf_counter() - state["started"]) * 1000
+        self._submitted += n
+        self._queue.put(Decision(key, now, live, role, state["request_id"], state["caller"], subject, ms, n, rows))
+        return key
+
+    def flush(self, timeout_s: float = 5.0) -> None:
+        """Wait until all that was recorded before is written; blocks."""
+        done = threading.Event()
+        self._queue.put(done)
+        done.wait(timeout_s)
+
+    def _run(self) -> None:
+        purged = 0.0
+        while True:
+            batch, events, ended = self._next_batch()
+            if batch:
+                self._oldest = batch[0].time
+                self._write(batch)
+                self._oldest = 0.0
+            for done in events:
+                done.set()
+            if ended:
+                return
+            if batch and time.monotonic() - purged > PURGE_S:
+                purged = time.monotonic()
+                self._purge()
+
+    def _next_batch(self) -> tuple[list[Decision], list[threading.Event], bool]:
+        """Wait for one decision, then for more until its window is over, there are many, or somebody waits."""
+        batch: list[Decision] = []
+        rows, until = 0, 0.0
+        while True:
+            try:
+                job = self._queue.get(timeout=max(0.0, until - time.monotonic()) if batch else None)
+            except queue.Empty:
+                return batch, [], False
+            if job is None:
+                return batch, [], True
+            if isinstance(job, threading.Event):
+                return batch, [job], False
+            if not batch:
+                until = time.monotonic() + self._window_s
+            batch.append(job)
+            rows += job.n
+            if rows >= BATCH_ROWS:
+                return batch, [], False
+
+    def _write(self, batch: Sequence[Decision]) -> None:
+        records = [record for decision in batch if (record := self._record(decision))]
+        rows, given_up = sum(decision.n for decision in batch), 0.0
+        while True:
+            try:
+                self.store.add(records)
+                self.written += rows
+                break
+            except AuditUnavailable as error:
+                logger.error("%s (%s)", error, error.__cause__)
+                if self._closing.is_set():
+                    given_up = given_up or time.monotonic() + CLOSE_S
+                    if time.monotonic() > given_up:
+                        self.lost += rows
+                        logger.error("%d decisions are lost: the database was away at the end", rows)
+                        break
+                time.sleep(RETRY_S)
+        self._settled += rows
+
+    def _record(self, decision: Decision) -> dict[str, Any] | None:
+        live = decision.live
+        try:
+            requests, answers = decision.rows()
+            inputs = to_json([self.mask.inputs(_plain(row), live.sensitive) for row in requests])
+            output = to_json(list(answers), by_alias=True)
+            if live.sensitive or not self.mask.plain_answers:
+                import json
+
+                output = to_json(self.mask.answer(json.loads(output), live.sensitive))
+        except Exception:  # one that cannot be written must not stop the others
+            logger.exception("decision %s cannot be put on record", decision.id)
+            self.lost += decision.n
+            return None
+        return {
+            "id": decision.id,
+            "time": decision.time,
+            "system": live.system,
+            "version": live.version,
+            "role": decision.role,
+            "request_id": decision.request_id,
+            "caller": decision.caller,
+            "subject": self.mask.subject(decision.subject) if decision.subject else None,
+            "simulated": live.simulated,
+            "ms": decision.ms,
+            "rows": decision.n,
+            "inputs": pack(inputs),
+            "answers": pack(output),
+        }
+
+    def _purge(self) -> None:
+        try:
+            if purged := self.store.purge(time.time() - self._days * DAY_S):
+                logger.info("retention ended for %d decisions", purged)
+        except AuditUnavailable as error:
+            logger.error("%s", error)
+
+
+def _plain(row: Any) -> Any:
+    return row if isinstance(row, dict) else vars(row)

@@ -1,0 +1,288 @@
+"""Decisions and labels in SQLite or PostgreSQL, by SQLAlchemy.
+
+One record per request, however many rows it had: inputs and answers are one compressed JSON list each, so that a
+request of 10,000 rows is one insert. A label belongs to a row of a decision, `<id>` or `<id>.<row>`.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    and_,
+    create_engine,
+    delete,
+    event,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from common.errors import RequestError, UsageError
+
+CHUNK = 1000  # records deleted, or read for an export, in one transaction
+
+tables = MetaData()
+decisions = Table(
+    "decisions",
+    tables,
+    Column("id", String(24), primary_key=True),
+    Column("time", Float, nullable=False, index=True),  # seconds since 1970, UTC
+    Column("system", String(200), nullable=False),
+    Column("version", String(200), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("request_id", String(128), nullable=False),
+    Column("caller", String(200), nullable=False),
+    Column("subject", String(64), index=True),
+    Column("simulated", Boolean, nullable=False),
+    Column("ms", Float, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("inputs", LargeBinary, nullable=False),
+    Column("answers", LargeBinary, nullable=False),
+    Index("ix_decisions_model", "system", "version", "time"),
+)
+labels = Table(
+    "labels",
+    tables,
+    Column("decision", String(24), primary_key=True),
+    Column("row", Integer, primary_key=True),
+    Column("label", Text, nullable=False),  # JSON
+    Column("time", Float, nullable=False),
+    Column("caller", String(200), nullable=False),
+)
+
+
+class AuditUnavailable(RequestError):
+    """The audit database does not answer."""
+
+    status = 503
+
+
+class UnknownDecision(RequestError):
+    """No decision on record has this id."""
+
+    status = 404
+
+
+class LabelConflict(RequestError):
+    """The decision has another label already."""
+
+    status = 409
+
+
+class Store:
+    """The tables behind one URL, made when they are missing; every method may be called from any thread.
+
+    Raises `UsageError` for a URL that is none, or names a database without its driver here. Methods raise
+    `AuditUnavailable` when the database does not answer.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._engine = create_engine(_with_driver(url), pool_pre_ping=True)
+        except ModuleNotFoundError as error:
+            fix = "install `espalier[postgres]`"
+            raise UsageError(f"the driver {error.name} is not installed", where="DATABASE_URL", fix=fix) from None
+        except (ArgumentError, NoSuchModuleError, ValueError):
+            expected = "postgresql://user:password@host/database or sqlite:///file"
+            raise UsageError("not a database URL", where="DATABASE_URL", expected=expected) from None
+        self._is_sqlite = self._engine.dialect.name == "sqlite"
+        self._made = False
+        if self._is_sqlite:
+            if file := self._engine.url.database:
+                Path(file).parent.mkdir(parents=True, exist_ok=True)
+            event.listen(self._engine, "connect", _set_up_sqlite)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def add(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Keep decisions, all or none; one that is there already stays, so that a write may be tried again."""
+        insert = (sqlite if self._is_sqlite else postgresql).insert(decisions).on_conflict_do_nothing()
+        with self._begin() as connection:
+            connection.execute(insert, list(records))
+
+    def find(self, decision: str) -> dict[str, Any]:
+        """One decision with inputs, output and label of its row (all rows without one); raises `UnknownDecision`."""
+        key, row = split(decision)
+        with self._begin() as connection:
+            found = connection.execute(select(decisions).where(decisions.c.id == key)).mappings().first()
+            if found is None or (row or 0) >= found["rows"]:
+                raise _unknown(decision)
+            given = connection.execute(select(labels.c.row, labels.c.label).where(labels.c.decision == key)).all()
+        inputs, answers = unpack(found["inputs"]), unpack(found["answers"])
+        known = {place: json.loads(label) for place, label in given}
+        if row is None and found["rows"] > 1:
+            shown = {"inputs": inputs, "output": answers, "label": [known.get(i) for i in range(found["rows"])]}
+        else:
+            shown = {"inputs": inputs[row or 0], "output": answers[row or 0], "label": known.get(row or 0)}
+        return {name: value for name, value in found.items() if name not in ("inputs", "answers", "subject")} | shown
+
+    def label(self, given: Sequence[tuple[str, Any]], caller: str, now: float) -> list[dict[str, Any]]:
+        """Keep labels `(decision, label)`, all or none; returns the decisions that had none, with `output`, `label`.
+
+        The same label again changes nothing. Raises `UnknownDecision`, and `LabelConflict` for another label.
+        """
+        keys = {split(decision)[0] for decision, _ in given}
+        with self._begin() as connection:
+            found = {
+                record["id"]: record
+                for record in connection.execute(select(decisions).where(decisions.c.id.in_(keys))).mappings()
+            }
+            places: dict[tuple[str, int], Any] = {}
+            for decision, label in given:
+                key, row = split(decision)
+                if key not in found or (row or 0) >= found[key]["rows"]:
+                    raise _unknown(decision)
+                if row is None and found[key]["rows"] > 1:
+                    rows = found[key]["rows"]
+                    raise UnknownDecision(
+                        "which row?", got=decision, expected=f"{decision}.0 to {decision}.{rows - 1}", fix="add the row"
+                    )
+                if places.setdefault((key, row or 0), label) != label:
+                    raise LabelConflict("two labels for one decision", got=decision, expected="one")
+            place = tuple_(labels.c.decision, labels.c.row)
+            known = {
+                (key, row): json.loads(label)
+                for key, row, label in connection.execute(
+                    select(labels.c.decision, labels.c.row, labels.c.label).where(place.in_(list(places)))
+                )
+            }
+            for at, label in known.items():
+                if label != places[at]:
+                    got = f"{at[0]}.{at[1]}"
+                    raise LabelConflict("the decision has another label", got=got, expected="the label it has")
+            fresh = {at: label for at, label in places.items() if at not in known}
+            if fresh:
+                insert = (sqlite if self._is_sqlite else postgresql).insert(labels).on_conflict_do_nothing()
+                connection.execute(
+                    insert,
+                    [
+                        {"decision": key, "row": row, "label": json.dumps(label), "time": now, "caller": caller}
+                        for (key, row), label in fresh.items()
+                    ],
+                )
+        answers = {key: unpack(found[key]["answers"]) for key, _ in fresh}
+        return [{**found[key], "output": answers[key][row], "label": label} for (key, row), label in fresh.items()]
+
+    def labelled(self, system: str, version: str, most: int) -> list[tuple[Any, Any]]:
+        """The latest `(label, answer)` of a model's champion decisions, oldest first."""
+        joined = select(labels.c.row, labels.c.label, decisions.c.answers).join(
+            decisions, decisions.c.id == labels.c.decision
+        )
+        mine = and_(decisions.c.system == system, decisions.c.version == version)
+        with self._begin() as connection:
+            found = connection.execute(joined.where(mine).order_by(labels.c.time.desc()).limit(most)).all()
+        return [(json.loads(label), unpack(answers)[row]) for row, label, answers in reversed(found)]
+
+    def erase(self, subject: str) -> int:
+        """Delete all decisions of a subject (as `Mask.subject` writes it) with their labels; returns how many."""
+        erased = 0
+        while chunk := self._delete(decisions.c.subject == subject):
+            erased += chunk
+        if self._is_sqlite and erased:  # until then the write-ahead log still has them
+            with self._engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        return erased
+
+    def purge(self, before: float) -> int:
+        """Delete decisions older than a time (seconds since 1970) with their labels; returns how many."""
+        purged = 0
+        while chunk := self._delete(decisions.c.time < before):
+            purged += chunk
+        return purged
+
+    def export(self, system: str = "", since: float = 0.0) -> Iterator[dict[str, Any]]:
+        """All rows of all decisions as `{time, system, version, role, inputs, output, label}`, in order of time."""
+        last: tuple[float, str] = (since, "")
+        while True:
+            after = tuple_(decisions.c.time, decisions.c.id) > last
+            wanted = and_(after, decisions.c.system == system) if system else after
+            with self._begin() as connection:
+                page = (
+                    connection.execute(
+                        select(decisions).where(wanted).order_by(decisions.c.time, decisions.c.id).limit(CHUNK)
+                    )
+                    .mappings()
+                    .all()
+                )
+                keys = [record["id"] for record in page]
+                given = connection.execute(select(labels).where(labels.c.decision.in_(keys))).mappings().all()
+            if not page:
+                return
+            known = {(label["decision"], label["row"]): json.loads(label["label"]) for label in given}
+            for record in page:
+                base = {name: record[name] for name in ("time", "system", "version", "role")}
+                pairs = zip(unpack(record["inputs"]), unpack(record["answers"]), strict=True)
+                for row, (inputs, output) in enumerate(pairs):
+                    yield {**base, "inputs": inputs, "output": output, "label": known.get((record["id"], row))}
+            last = (page[-1]["time"], page[-1]["id"])
+
+    def _delete(self, which: Any) -> int:
+        with self._begin() as connection:
+            keys = connection.execute(select(decisions.c.id).where(which).limit(CHUNK)).scalars().all()
+            if keys:
+                connection.execute(delete(labels).where(labels.c.decision.in_(keys)))
+                connection.execute(delete(decisions).where(decisions.c.id.in_(keys)))
+        return len(keys)
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        try:
+            if not self._made:
+                tables.create_all(self._engine)
+                self._made = True
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise AuditUnavailable("the audit database does not answer", fix="retry later") from error
+
+
+def split(decision: str) -> tuple[str, int | None]:
+    """`<id>` or `<id>.<row>` as id and row."""
+    key, dot, row = decision.partition(".")
+    return key, int(row) if dot else None
+
+
+def pack(content: bytes) -> bytes:
+    """JSON as it is stored; level 1 takes a fifth of level 6's time for a tenth more bytes."""
+    return zlib.compress(content, 1)
+
+
+def unpack(content: bytes) -> Any:
+    """What `pack` packed."""
+    return json.loads(zlib.decompress(content))
+
+
+def _unknown(decision: str) -> UnknownDecision:
+    fix = "give X-Decision-Id of an answer, for a batch with .<row>"
+    return UnknownDecision("no such decision is on record", got=decision, fix=fix)
+
+
+def _with_driver(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql+pg8000{separator}{rest}" if scheme in ("postgres", "postgresql") else url
+
+
+def _set_up_sqlite(connection: Any, record: Any) -> None:
+    # FULL: some commits a second are cheap, and they survive a power cut. secure_delete: erased is erased.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=10000"):
+        connection.execute(f"PRAGMA {pragma}")

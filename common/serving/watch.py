@@ -1,0 +1,74 @@
+"""What happens beside an answer: the monitor counts it, the audit puts it on record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from starlette.types import Scope
+
+from common.audit.recorder import Recorder
+from common.audit.routes import recall
+from common.audit.store import AuditUnavailable
+from common.monitoring.online import Monitor
+from common.serving.slot import Live
+from common.serving.v2.rows import some_rows
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from common.tables import Column
+
+logger = logging.getLogger("espalier.serving")
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Watch:
+    """One for an app; its methods are called on the event loop and return the headers that name the decision."""
+
+    def __init__(self, recorder: Recorder | None) -> None:
+        self._recorder = recorder
+
+    def admit(self) -> None:
+        """Raises `AuditUnavailable` when a decision must be kept and cannot be."""
+        if self._recorder:
+            self._recorder.admit()
+
+    def rows(self, scope: Scope, live: Live, requests: Sequence[Any], answers: Sequence[Any]) -> Headers:
+        """Requests and their answers, one or many."""
+        if live.monitor:
+            if len(answers) == 1:
+                live.monitor.observe(requests[0], answers[0])
+            else:
+                live.monitor.observe_many(requests, answers)
+        if self._recorder is None or not live.audited:
+            return ()
+        return _named(self._recorder.record(scope, live, len(answers), lambda: (requests, answers)))
+
+    def table(self, scope: Scope, live: Live, columns: Mapping[str, Column], table: pyarrow.Table) -> Headers:
+        """The same as columns."""
+        if live.monitor:
+            live.monitor.observe_many(*some_rows(columns, table, live.monitor.limits.rows_per_s))
+        if self._recorder is None or not live.audited:
+            return ()
+        rows = table.num_rows
+        return _named(self._recorder.record(scope, live, rows, lambda: some_rows(columns, table, rows)))
+
+    def begin(self, monitor: Monitor | None) -> None:
+        """A model begins to answer: its monitor is told the labels that are on record."""
+        if self._recorder and monitor:
+            asyncio.get_running_loop().run_in_executor(None, _recall, self._recorder, monitor)
+
+
+def _named(decision: str) -> Headers:
+    return ((b"x-decision-id", decision.encode()),)
+
+
+def _recall(recorder: Recorder, monitor: Monitor) -> None:
+    try:
+        recall(recorder, monitor)
+    except AuditUnavailable as error:
+        logger.warning("earlier labels of %s are not known: %s", monitor.system, error)
