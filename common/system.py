@@ -44,6 +44,7 @@ class System:
     `presets` are names of settings. `config`, `train`, `evaluate`, `bench`, `predictor` and `objective` are
     `"module:attribute"`: `train(config) -> Bundle`, `evaluate(bundle) -> (Report, sections of its page)`,
     `bench(config, preset) -> list[Report]`, and `objective(config, trial) -> float` on validation data for tuning.
+    `acceptance` has thresholds on a bundle's metrics, such as `valid_auc >= 0.65`, without which none is promoted.
     """
 
     name: str
@@ -59,6 +60,7 @@ class System:
     bench: str = ""
     predictor: str = ""
     objective: str = ""
+    acceptance: tuple[str, ...] = ()
 
     @property
     def vertical(self) -> str:

@@ -50,6 +50,7 @@ class Decision:
     subject: bytes
     ms: float
     n: int
+    pair: str
     rows: Callable[[], tuple[Sequence[Any], Sequence[Any]]]
 
 
@@ -103,9 +104,14 @@ class Recorder:
         live: Live,
         n: int,
         rows: Callable[[], tuple[Sequence[Any], Sequence[Any]]],
-        role: str = "champion",
+        *,
+        role: str = "",
+        pair: str = "",
     ) -> str:
-        """Note an answered request of `n` rows; returns the decision's id. Never blocks and never raises."""
+        """Note an answered request of `n` rows; returns the decision's id. Never blocks and never raises.
+
+        `pair` is the id of the decision that a shadow shadows.
+        """
         now, state = time.time(), scope["state"]
         key = f"{int(now * 1000):012x}{os.urandom(6).hex()}"
         if self.waiting >= MOST_ROWS:
@@ -114,7 +120,9 @@ class Recorder:
         subject = next((value for name, value in scope["headers"] if name == SUBJECT), b"")
         ms = (time.perf_counter() - state["started"]) * 1000
         self._submitted += n
-        self._queue.put(Decision(key, now, live, role, state["request_id"], state["caller"], subject, ms, n, rows))
+        role = role or state.get("role", "champion")
+        who = state["request_id"], state["caller"]
+        self._queue.put(Decision(key, now, live, role, *who, subject, ms, n, pair, rows))
         return key
 
     def flush(self, timeout_s: float = 5.0) -> None:
@@ -201,6 +209,7 @@ class Recorder:
             "request_id": decision.request_id,
             "caller": decision.caller,
             "subject": self.mask.subject(decision.subject) if decision.subject else None,
+            "pair": decision.pair or None,
             "simulated": live.simulated,
             "ms": decision.ms,
             "rows": decision.n,

@@ -13,60 +13,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Connection,
-    Float,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-    and_,
-    create_engine,
-    delete,
-    event,
-    select,
-    tuple_,
-)
+from sqlalchemy import Connection, and_, bindparam, cast, create_engine, delete, event, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from common.audit.tables import decisions, labels, tables
 from common.errors import RequestError, UsageError
 
+# One column of all records as one array: a round trip per batch, where executemany makes one per record.
+ARRAYS = (
+    postgresql.insert(decisions)
+    .from_select(
+        list(decisions.c),
+        select(*[func.unnest(cast(bindparam(column.name), ARRAY(column.type))) for column in decisions.c]),
+    )
+    .on_conflict_do_nothing()
+)
 CHUNK = 1000  # records deleted, or read for an export, in one transaction
-
-tables = MetaData()
-decisions = Table(
-    "decisions",
-    tables,
-    Column("id", String(24), primary_key=True),
-    Column("time", Float, nullable=False, index=True),  # seconds since 1970, UTC
-    Column("system", String(200), nullable=False),
-    Column("version", String(200), nullable=False),
-    Column("role", String(20), nullable=False),
-    Column("request_id", String(128), nullable=False),
-    Column("caller", String(200), nullable=False),
-    Column("subject", String(64), index=True),
-    Column("simulated", Boolean, nullable=False),
-    Column("ms", Float, nullable=False),
-    Column("rows", Integer, nullable=False),
-    Column("inputs", LargeBinary, nullable=False),
-    Column("answers", LargeBinary, nullable=False),
-    Index("ix_decisions_model", "system", "version", "time"),
-)
-labels = Table(
-    "labels",
-    tables,
-    Column("decision", String(24), primary_key=True),
-    Column("row", Integer, primary_key=True),
-    Column("label", Text, nullable=False),  # JSON
-    Column("time", Float, nullable=False),
-    Column("caller", String(200), nullable=False),
-)
 
 
 class AuditUnavailable(RequestError):
@@ -116,9 +80,12 @@ class Store:
 
     def add(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Keep decisions, all or none; one that is there already stays, so that a write may be tried again."""
-        insert = (sqlite if self._is_sqlite else postgresql).insert(decisions).on_conflict_do_nothing()
         with self._begin() as connection:
-            connection.execute(insert, list(records))
+            if self._is_sqlite:
+                connection.execute(sqlite.insert(decisions).on_conflict_do_nothing(), list(records))
+            else:
+                columns = {column.name: [record.get(column.name) for record in records] for column in decisions.c}
+                connection.execute(ARRAYS, columns)
 
     def find(self, decision: str) -> dict[str, Any]:
         """One decision with inputs, output and label of its row (all rows without one); raises `UnknownDecision`."""
@@ -192,6 +159,19 @@ class Store:
         with self._begin() as connection:
             found = connection.execute(joined.where(mine).order_by(labels.c.time.desc()).limit(most)).all()
         return [(json.loads(label), unpack(answers)[row]) for row, label, answers in reversed(found)]
+
+    def labelled_pairs(self, system: str, shadow: str, most: int) -> list[tuple[Any, Any, Any]]:
+        """The latest labels of decisions that a version shadowed: `(label, answer, answer of the shadow)`."""
+        mine = decisions.alias()
+        joined = (
+            select(labels.c.row, labels.c.label, decisions.c.answers, mine.c.answers)
+            .join(decisions, decisions.c.id == labels.c.decision)
+            .join(mine, mine.c.pair == decisions.c.id)
+            .where(and_(mine.c.system == system, mine.c.version == shadow))
+        )
+        with self._begin() as connection:
+            found = connection.execute(joined.order_by(labels.c.time.desc()).limit(most)).all()
+        return [(json.loads(label), unpack(one)[row], unpack(other)[row]) for row, label, one, other in found]
 
     def erase(self, subject: str) -> int:
         """Delete all decisions of a subject (as `Mask.subject` writes it) with their labels; returns how many."""

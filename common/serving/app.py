@@ -24,10 +24,11 @@ from common.errors import UsageError
 from common.monitoring.gauges import MonitorGauges
 from common.monitoring.online import Monitor
 from common.monitoring.routes import monitor_routes
+from common.serving.deployments import deployment_routes
 from common.serving.limits import Limits
 from common.serving.metrics import Metrics
 from common.serving.observe import Observe
-from common.serving.predict import add_routes, own_route
+from common.serving.predict import add_routes, own_route, pinned
 from common.serving.problems import Problem, install
 from common.serving.security.describe import add_security
 from common.serving.security.setup import secure
@@ -119,7 +120,7 @@ def create_app(
             add_routes(app, slot, limits, watch)
             slot.on_live = partial(_on_live, app, slot, limits, watch)
             if hasattr(slot.kind, "routes"):
-                router = slot.kind.routes(lambda slot=slot: slot.live().predictor)
+                router = slot.kind.routes(lambda slot=slot: pinned(slot))
                 prefix = f"/v1/{system.short_name}"
                 policy.allow_own(system.name, prefix, router.routes)
                 app.include_router(
@@ -128,6 +129,7 @@ def create_app(
     close_v2 = add_inference_v2(app, slots, limits, watch)
     metrics.registry.register(MonitorGauges(monitors))
     app.include_router(monitor_routes(monitors))
+    app.include_router(deployment_routes(slots, recorder))
     if recorder:
         metrics.registry.register(AuditGauges(recorder))
         app.include_router(audit_routes(recorder, monitors, metrics.registry))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -21,9 +22,12 @@ from common.serving.body import limited, read_all
 from common.serving.limits import Limits
 from common.serving.problems import MEDIA_TYPE, UnsupportedMediaType, invalid_body
 from common.serving.security import describe
-from common.serving.slot import Slot
+from common.serving.slot import Live, Slot
 from common.serving.watch import Watch
 from common.serving.wire import Wire, wires
+from common.system import Predictor
+
+PINNED: ContextVar[Live | None] = ContextVar("live", default=None)
 
 # Only a request that waits this long (s) is worth a task that watches for its client to leave.
 PATIENCE_S = 0.05
@@ -92,7 +96,7 @@ def _endpoint(slot: Slot, watch: Watch, most_bytes: int, *, batch: bool) -> ASGI
         _check_json(scope)
         body = await read_all(limited(scope, receive, most_bytes))
         watch.admit()
-        live = slot.live()
+        live = slot.choose(scope)
         wire = live.wires[batch]
         try:
             asked: Any = wire.validate(body)
@@ -105,8 +109,16 @@ def _endpoint(slot: Slot, watch: Watch, most_bytes: int, *, batch: bool) -> ASGI
         headers = [*live.headers, *decision, (b"content-length", str(len(content)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+        if slot.rival:
+            watch.shadow(slot, scope, body, batch, answers, decision)
 
     return app
+
+
+def pinned(slot: Slot) -> Predictor:
+    """The predictor whose headers `own_route` has set, so that a swap in between mixes no two versions."""
+    live = PINNED.get()
+    return (live if live and live.system == slot.system.name else slot.live()).predictor
 
 
 def own_route(slot: Slot, prefix: str) -> Callable[[Request, Response], Awaitable[None]]:
@@ -117,7 +129,9 @@ def own_route(slot: Slot, prefix: str) -> Callable[[Request, Response], Awaitabl
         request.state.route = prefix + request.scope["route"].path
         if request.method in {"POST", "PUT", "PATCH"}:
             _check_json(request.scope)
-        for name, value in slot.live().headers:
+        live = slot.live()
+        PINNED.set(live)
+        for name, value in live.headers:
             if name != b"content-type":
                 response.headers[name.decode()] = value.decode()
 

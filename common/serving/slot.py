@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from starlette.types import Scope
+
 from common.bundle import Bundle, load_bundle, newest, open_predictor
 from common.errors import BundleError, EspalierError, SystemUnavailable
 from common.monitoring.online import Monitor
 from common.serving.batcher import Batcher
 from common.serving.limits import Limits
 from common.serving.metrics import ModelState
+from common.serving.rival import Rival
 from common.serving.wire import Wire, wires
 from common.system import Predictor, System
 
@@ -40,6 +43,7 @@ class Live:
     system: str
     sensitive: frozenset[str]
     audited: bool
+    path: Path | None
 
     def close(self) -> None:
         """Answer what is queued, then stop."""
@@ -64,6 +68,9 @@ class Slot:
         self._bundle, self._given, self._on_batch = bundle, predictor, on_batch
         self.on_live = on_live
         self._live: Live | None = None
+        self.previous: Live | None = None
+        self.rival: Rival | None = None
+        self._retiring: dict[asyncio.Task[None], Live] = {}
         self.status: Status = "loading"
         self.reason = ""
         self.kind: type[Predictor] | None = type(predictor) if predictor else None
@@ -80,6 +87,13 @@ class Slot:
             raise SystemUnavailable("no model is trained yet", where=self.system.name, fix=self._how_to_train())
         raise SystemUnavailable(f"the model is {self.status}", where=self.system.name, fix="see /health/ready")
 
+    def choose(self, scope: Scope) -> Live:
+        """The model for one request: the champion, or the challenger for its share; raises as `live` does."""
+        if self.rival and self.rival.takes(scope):
+            scope["state"]["role"] = "challenger"
+            return self.rival.live
+        return self.live()
+
     async def load(self) -> None:
         """Load the given bundle, or the newest one of this machine; a failure becomes status and reason."""
         if self.kind is None:
@@ -87,7 +101,7 @@ class Slot:
         try:
             if self._given:
                 self._live = await asyncio.to_thread(self._start, self._given, None)
-            elif path := self._bundle or newest(self.system.name):
+            elif path := self._bundle or self._remembered() or newest(self.system.name):
                 self._live = await asyncio.to_thread(self._open, path)
             else:
                 self.status, self.reason = "untrained", f"no model is trained yet; {self._how_to_train()}."
@@ -103,22 +117,57 @@ class Slot:
         self.status, self.reason = "ready", ""
         self.on_live()
 
-    async def swap(self, bundle: Path) -> None:
-        """Load and self-test another bundle beside the live one, then let it take over in one assignment.
+    async def open(self, bundle: Path) -> Live:
+        """Load and self-test another bundle beside the live one. Raises what loading raises."""
+        return await asyncio.to_thread(self._open, bundle)
 
-        Requests in flight finish on the old model. Raises what loading raised, and then the old one stays.
+    async def swap(self, bundle: Path) -> None:
+        """Open another bundle and let it take over; when it cannot be opened the old one stays."""
+        self.take_over(await self.open(bundle))
+
+    def take_over(self, new: Live) -> None:
+        """Let an opened model answer from now on, by one assignment; requests in flight finish on the old one.
+
+        The old one stays open as `previous`, for an instant rollback; the one before it is closed.
         """
-        new = await asyncio.to_thread(self._open, bundle)
-        old, self._live = self._live, new
+        if self.rival and self.rival.live is new:
+            self.rival = None
+        before, self.previous, self._live = self.previous, self._live, new
         self.status, self.reason = "ready", ""
         self.on_live()
+        if before and before is not new:
+            self._retire(before)
+
+    async def challenge(self, rival: Rival | None) -> None:
+        """Set the challenger, or withdraw it."""
+        old, self.rival = self.rival, rival
         if old:
-            await asyncio.to_thread(old.close)
+            self._retire(old.live)
 
     async def close(self) -> None:
         """Answer what is queued, then stop."""
-        if self._live:
-            await asyncio.to_thread(self._live.close)
+        for task in self._retiring:
+            task.cancel()
+        rival = self.rival.live if self.rival else None
+        known = (self._live, self.previous, rival, *self._retiring.values())
+        for live in {id(live): live for live in known if live}.values():
+            await asyncio.to_thread(live.close)
+
+    def _retire(self, live: Live) -> None:
+        """Close a model when no request can still hold it."""
+
+        async def close() -> None:
+            await asyncio.sleep(self.limits.deadline_s)
+            await asyncio.to_thread(live.close)
+
+        task = asyncio.get_running_loop().create_task(close())
+        self._retiring[task] = live
+        task.add_done_callback(lambda done: self._retiring.pop(done, None))
+
+    def _remembered(self) -> Path | None:
+        from common.serving.deployments import remembered
+
+        return remembered(self.system.name)
 
     def state(self) -> ModelState:
         """For the metrics."""
@@ -185,6 +234,7 @@ class Slot:
             system=self.system.name,
             sensitive=frozenset(getattr(predictor, "sensitive", ())),
             audited=bundle is not None,
+            path=bundle.path if bundle else None,
         )
 
     def _how_to_train(self) -> str:

@@ -13,7 +13,8 @@ from common.audit.recorder import Recorder
 from common.audit.routes import recall
 from common.audit.store import AuditUnavailable
 from common.monitoring.online import Monitor
-from common.serving.slot import Live
+from common.serving.rival import Rival
+from common.serving.slot import Live, Slot
 from common.serving.v2.rows import some_rows
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Watch:
 
     def __init__(self, recorder: Recorder | None) -> None:
         self._recorder = recorder
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def admit(self) -> None:
         """Raises `AuditUnavailable` when a decision must be kept and cannot be."""
@@ -56,6 +58,36 @@ class Watch:
             return ()
         rows = table.num_rows
         return _named(self._recorder.record(scope, live, rows, lambda: some_rows(columns, table, rows)))
+
+    def shadow(
+        self, slot: Slot, scope: Scope, body: bytes, batch: bool, answers: Sequence[Any], decision: Headers
+    ) -> None:
+        """Let a challenger in the shadow answer what was answered; its answers are compared and put on record."""
+        rival = slot.rival
+        if rival and not rival.share and "role" not in scope["state"]:
+            pair = decision[0][1].decode() if decision else ""
+            task = asyncio.get_running_loop().create_task(self._shadow(rival, scope, body, batch, answers, pair))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _shadow(
+        self, rival: Rival, scope: Scope, body: bytes, batch: bool, answers: Sequence[Any], pair: str
+    ) -> None:
+        live = rival.live
+        try:
+            asked = live.wires[batch].validate(body)
+            requests = asked.rows if batch else (asked,)
+            theirs = await live.batcher.submit(requests)
+        except Exception as error:  # of the challenger's own fields, queue or code: the champion has answered
+            rival.failed += len(answers)
+            logger.warning("the shadow %s did not answer: %s", live.version, type(error).__name__)
+            return
+        rival.compare(answers, theirs)
+        if live.monitor:
+            live.monitor.observe_many(requests, theirs)
+        if self._recorder and live.audited:
+            rows = lambda: (requests, theirs)  # noqa: E731
+            self._recorder.record(scope, live, len(theirs), rows, role="shadow", pair=pair)
 
     def begin(self, monitor: Monitor | None) -> None:
         """A model begins to answer: its monitor is told the labels that are on record."""

@@ -10,9 +10,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.bundle.acceptance import unmet
 from common.bundle.folder import Bundle, load_bundle
 from common.config import settings
 from common.errors import RegistryError
+from common.system import find
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +27,7 @@ def register(bundle: Bundle, alias: str, *, allow_simulated: bool = False) -> st
     """Log the bundle as a run, register it as a version of its system, and point `alias` at it.
 
     Returns the registry address `models:/<system>@<alias>`. Raises `RegistryError` when a bundle trained
-    on simulated data asks for `production` without `allow_simulated`.
+    on simulated data asks for `production` without `allow_simulated`, or misses its acceptance thresholds.
     """
     manifest = bundle.manifest
     if alias == PRODUCTION and manifest.simulated and not allow_simulated:
@@ -33,6 +35,12 @@ def register(bundle: Bundle, alias: str, *, allow_simulated: bool = False) -> st
             f"a bundle trained on simulated data cannot become {PRODUCTION!r}",
             where=f"{manifest.system} {manifest.version}",
             fix="train on real data, or pass --allow-simulated if you mean it",
+        )
+    if alias == PRODUCTION and (missed := unmet(bundle, find(manifest.system).acceptance)):
+        raise RegistryError(
+            f"a bundle that misses its acceptance thresholds cannot become {PRODUCTION!r}",
+            where=f"{manifest.system} {manifest.version}",
+            got="; ".join(missed),
         )
     client = _client()
     experiment = client.get_experiment_by_name(manifest.system)

@@ -17,5 +17,6 @@ SYSTEM = System(
     evaluate=f"{ROOM}.evaluate:evaluate",
     bench=f"{ROOM}.bench:bench",
     predictor=f"{ROOM}.serve:CreditPredictor",
+    acceptance=("valid_auc >= 0.65",),
     objective=f"{ROOM}.train:objective",
 )

@@ -131,6 +131,8 @@ def add_inference_v2(
         slot, live = live_of(scope)
         json_bytes = _json_bytes(scope)
         body = await read_all(limited(scope, receive, limits.batch_body_bytes))
+        if "version" not in scope["path_params"]:
+            live = slot.choose(scope)
         try:
             async with asyncio.timeout(limits.deadline_s):
                 asked, outputs, decision = await answer(scope, live, body, json_bytes, receive)

@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))  # the toy system
 
 from sqlalchemy import create_engine
 
-from common.audit.store import Store, tables
+from common.audit.store import Store
+from common.audit.tables import tables
 
 
 def programs() -> Path | None:

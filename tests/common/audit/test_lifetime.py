@@ -93,7 +93,7 @@ def test_what_is_lost(ending: signal.Signals, tmp_path: Path, monkeypatch: pytes
 def _ids(url: str) -> list[str]:
     from sqlalchemy import select
 
-    from common.audit.store import decisions
+    from common.audit.tables import decisions
 
     store = Store(url)
     with store._begin() as connection:

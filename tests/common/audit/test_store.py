@@ -24,6 +24,7 @@ def decision(key: str, time: float = 1000.0, rows: int = 1, **changes: Any) -> d
         "request_id": "call-1",
         "caller": "shop",
         "subject": None,
+        "pair": None,
         "simulated": False,
         "ms": 0.5,
         "rows": rows,
