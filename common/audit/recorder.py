@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,9 @@ class Recorder:
     ) -> None:
         self.store, self.mask = store, mask
         self._window_s, self._days, self._required = window_s, days, required
-        self._queue: queue.SimpleQueue[Decision | threading.Event | None] = queue.SimpleQueue()
+        self._queue: deque[Decision] = deque()
+        self._waiting_for: deque[threading.Event] = deque()
+        self._wake = threading.Event()
         self._submitted = 0  # rows; by the event loop only
         self._settled = 0  # rows written or given up; by the thread only
         self.written = self.lost = 0  # rows; by the thread only
@@ -78,7 +80,7 @@ class Recorder:
     def close(self) -> None:
         """Write what waits, then stop; blocks."""
         self._closing.set()
-        self._queue.put(None)
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
         self.store.close()
@@ -122,50 +124,43 @@ class Recorder:
         self._submitted += n
         role = role or state.get("role", "champion")
         who = state["request_id"], state["caller"]
-        self._queue.put(Decision(key, now, live, role, *who, subject, ms, n, pair, rows))
+        self._queue.append(Decision(key, now, live, role, *who, subject, ms, n, pair, rows))
         return key
 
     def flush(self, timeout_s: float = 5.0) -> None:
         """Wait until all that was recorded before is written; blocks."""
         done = threading.Event()
-        self._queue.put(done)
+        self._waiting_for.append(done)
+        self._wake.set()
         done.wait(timeout_s)
 
     def _run(self) -> None:
         purged = 0.0
         while True:
-            batch, events, ended = self._next_batch()
-            if batch:
+            # Once in a window, and not for each decision: a wake-up takes the interpreter from the event loop.
+            self._wake.wait(self._window_s)
+            self._wake.clear()
+            ending, told = self._closing.is_set(), [self._waiting_for.popleft() for _ in range(len(self._waiting_for))]
+            while batch := self._next_batch():
                 self._oldest = batch[0].time
                 self._write(batch)
-                self._oldest = 0.0
-            for done in events:
+            self._oldest = 0.0
+            for done in told:
                 done.set()
-            if ended:
+            if ending:
                 return
-            if batch and time.monotonic() - purged > PURGE_S:
+            if time.monotonic() - purged > PURGE_S and self.written:
                 purged = time.monotonic()
                 self._purge()
 
-    def _next_batch(self) -> tuple[list[Decision], list[threading.Event], bool]:
-        """Wait for one decision, then for more until its window is over, there are many, or somebody waits."""
+    def _next_batch(self) -> list[Decision]:
+        """What waits, up to a number of rows."""
         batch: list[Decision] = []
-        rows, until = 0, 0.0
-        while True:
-            try:
-                job = self._queue.get(timeout=max(0.0, until - time.monotonic()) if batch else None)
-            except queue.Empty:
-                return batch, [], False
-            if job is None:
-                return batch, [], True
-            if isinstance(job, threading.Event):
-                return batch, [job], False
-            if not batch:
-                until = time.monotonic() + self._window_s
-            batch.append(job)
-            rows += job.n
-            if rows >= BATCH_ROWS:
-                return batch, [], False
+        rows = 0
+        while self._queue and rows < BATCH_ROWS:
+            batch.append(self._queue.popleft())
+            rows += batch[-1].n
+        return batch
 
     def _write(self, batch: Sequence[Decision]) -> None:
         records = [record for decision in batch if (record := self._record(decision))]
@@ -191,7 +186,7 @@ class Recorder:
         try:
             requests, answers = decision.rows()
             inputs = to_json([self.mask.inputs(_plain(row), live.sensitive) for row in requests])
-            output = to_json(list(answers), by_alias=True)
+            output = to_json(answers, by_alias=True)
             if live.sensitive or not self.mask.plain_answers:
                 import json
 

@@ -14,6 +14,7 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
+from starlette.middleware import Middleware
 
 from common import __version__
 from common.audit.gauges import AuditGauges
@@ -25,6 +26,7 @@ from common.monitoring.gauges import MonitorGauges
 from common.monitoring.online import Monitor
 from common.monitoring.routes import monitor_routes
 from common.serving.deployments import deployment_routes
+from common.serving.lanes import Lanes
 from common.serving.limits import Limits
 from common.serving.metrics import Metrics
 from common.serving.observe import Observe
@@ -68,7 +70,7 @@ def create_app(
     and without any it is listed as untrained while the others serve. `predictors` are served as they are and
     `systems` replaces the vertical's registered ones (both for tests and notebooks).
 
-    A predictor may say `inline = True` (see `Batcher`), and add routes of its own, for streams or jobs, by a
+    A predictor may say `inline = True` or `False` (see `Batcher`), and add routes of its own, for streams or jobs, by a
     classmethod `routes(get_predictor) -> APIRouter`; they appear under `/v1/<system>`.
 
     Raises `SystemUnavailable` for an unknown vertical and `UsageError` for a bundle of none of its systems.
@@ -112,6 +114,8 @@ def create_app(
     install(app, metrics.rejected)
     app.add_middleware(Observe, metrics=metrics, most_body_bytes=limits.batch_body_bytes)
     policy = secure(app, settings(), names, metrics.rejected)
+    app.state.lanes = {}
+    app.user_middleware.append(Middleware(Lanes, lanes=app.state.lanes, rejected=metrics.rejected))
     for system in systems:
         on_batch = metrics.batch_rows.labels(system.name).observe
         slot = Slot(system, bundles.get(system.name), predictors.get(system.name), limits, on_batch)

@@ -14,12 +14,15 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from common.errors import DeadlineExceeded, EspalierError, Overloaded
 from common.serving.limits import Limits
+
+QUICK_S = 0.001
 
 Predict = Callable[[Sequence[Any]], list[Any]]
 
@@ -39,7 +42,7 @@ class _Job:
 class Batcher:
     """Runs `predict` for many requests; see the module for how.
 
-    With `inline`, a single row that finds the model idle is predicted on the event loop itself, which
+    With `inline` True, a single row that finds the model idle is predicted on the event loop itself, which
     saves both thread hand-offs. Only for predictors that need well under a millisecond per row and gain
     nothing from batching; `predict` must then be safe to call from two threads.
     """
@@ -50,7 +53,7 @@ class Batcher:
         limits: Limits | None = None,
         *,
         name: str = "model",
-        inline: bool = False,
+        inline: bool | None = None,
         warm: Sequence[Any] = (),
         on_batch: Callable[[int], None] = lambda rows: None,
     ) -> None:
@@ -59,6 +62,7 @@ class Batcher:
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._held: _Job | None = None
         self._closing = False
+        self._row_s = inf  # of the latest batch of one row
         self._submitted = 0  # rows, written by the event loop only
         self._taken = 0  # rows out of the queue, written by the thread only
         self._finished = 0  # rows answered or skipped, written by the thread only
@@ -70,8 +74,11 @@ class Batcher:
         """Rows waiting for the model, without those it is working on."""
         return self._submitted - self._taken
 
-    def submit(self, rows: Sequence[Any]) -> asyncio.Future[list[Any]]:
+    def submit(self, rows: Sequence[Any], alone: bool = False) -> asyncio.Future[list[Any]]:
         """Ask for the answers to `rows` (one or more), in order; call it from the event loop.
+
+        `alone` says that no other request is in flight: a model that takes less than `QUICK_S` for a row is then asked
+        inline too, as there is nothing to batch and nobody to keep waiting.
 
         Cancel the future to give up. Raises `Overloaded` at once when the queue is full or the batcher is
         closing; the future raises `DeadlineExceeded`, or what `predict` raised for these rows.
@@ -80,8 +87,11 @@ class Batcher:
             raise Overloaded("the service is shutting down", fix="send the request again")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Any]] = loop.create_future()
-        if self._inline and len(rows) == 1 and self._submitted == self._finished:
+        quick = self._inline or (alone and self._inline is None and self._row_s < QUICK_S)
+        if quick and len(rows) == 1 and self._submitted == self._finished:
+            started = time.perf_counter()
             _settle(future, self._answer([rows])[0])
+            self._row_s = time.perf_counter() - started
             return future
         waiting, limits = self.queued_rows, self._limits
         # A request larger than the whole queue is still served, when nothing else waits.
@@ -117,7 +127,10 @@ class Batcher:
                 if self._warm:
                     self._predict(self._warm)
             while batch := self._next_batch():
+                started = time.perf_counter()
                 outcomes = self._answer([job.rows for job in batch])
+                if len(batch) == len(batch[0].rows) == 1:
+                    self._row_s = time.perf_counter() - started
                 self._finished = self._taken
                 batch[0].future.get_loop().call_soon_threadsafe(_deliver, batch, outcomes)
 

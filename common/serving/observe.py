@@ -8,6 +8,7 @@ import os
 import re
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -20,6 +21,7 @@ from common.serving.problems import respond
 access = logging.getLogger("espalier.access")
 logger = logging.getLogger("espalier.serving")
 
+BLANK = logging.LogRecord("espalier.access", logging.INFO, __file__, 0, "request", (), None).__dict__
 encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would build one per line: 5 µs
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 CLIENT_GONE = 499  # nginx's word for a client that closed before its answer
@@ -66,7 +68,10 @@ class Observe:
         self.metrics.seconds.labels(route, status).observe(seconds)
         if access.isEnabledFor(logging.INFO):
             fields = {"request_id": request_id, "route": route, "status": status, "ms": round(seconds * 1000, 3)}
-            access.info("request", extra={"fields": fields})
+            # Without `access.info`, which looks for the calling line of code, thread and process: 25 µs.
+            record = logging.LogRecord.__new__(logging.LogRecord)
+            record.__dict__ = {**BLANK, "created": time.time(), "fields": fields}
+            access.handle(record)
 
 
 def _request_id(scope: Scope) -> str:
@@ -76,13 +81,18 @@ def _request_id(scope: Scope) -> str:
     return os.urandom(8).hex()
 
 
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 class JsonLines(logging.Formatter):
     """One JSON object per record; `extra={"fields": {...}}` adds keys."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Time (UTC), level, message, the record's fields, and the traceback if there is one."""
         line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": f"{_second(int(record.created))}.{int(record.created % 1 * 1000):03d}+00:00",
             "level": record.levelname.lower(),
             "message": record.getMessage(),
         }

@@ -78,6 +78,7 @@ def _add(
         openapi_extra=_examples(*shown[0]) if shown else {},
     )
     route.app = asgi
+    app.state.lanes[path] = asgi
     routes = app.router.routes
     place = next((i for i, old in enumerate(routes) if getattr(old, "path", "") == path), len(routes))
     routes[place : place + 1] = [route]
@@ -103,7 +104,7 @@ def _endpoint(slot: Slot, watch: Watch, most_bytes: int, *, batch: bool) -> ASGI
         except ValidationError as error:
             raise invalid_body(error, wire.schema) from None
         rows = asked.rows if batch else (asked,)
-        answers = await _wait(live.batcher.submit(rows), receive)
+        answers = await _wait(live.batcher.submit(rows, alone=scope["state"].get("alone", False)), receive)
         decision = watch.rows(scope, live, rows, answers)
         content = wire.dump(wire.response.model_construct(rows=answers) if batch else answers[0])
         headers = [*live.headers, *decision, (b"content-length", str(len(content)).encode())]

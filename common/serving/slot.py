@@ -212,7 +212,7 @@ class Slot:
             predictor.predict,
             self.limits,
             name=self.system.short_name,
-            inline=getattr(predictor, "inline", False),
+            inline=getattr(predictor, "inline", None),
             warm=[predictor.request.model_validate(pair["request"]) for pair in examples],
             on_batch=self._on_batch,
         )

@@ -13,6 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_S = 10.0
 MOST_HEAD_BYTES = 64 * 1024
 """More than the guard accepts, so that it can refuse politely; this one only bounds the memory."""
+LINGER_S = 1.0
+"""How long a connection outlives SIGTERM: a client may be sending on it, and must be told `Connection: close` first."""
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -21,7 +23,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _due: asyncio.TimerHandle | None = None
     _head_bytes = 0
-    _in_body = _upgraded = False
+    _in_body = _upgraded = _ending = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first head is due from now on."""
@@ -42,10 +44,22 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.close()
 
     def on_headers_complete(self) -> None:
-        """The head is here in time."""
+        """The head is here in time; the request learns whether any other is in flight (see `Batcher.submit`)."""
         self._in_body = True
         self._forget()
         super().on_headers_complete()
+        self.scope["state"]["alone"] = len(self.tasks) <= 1
+        if self._ending:
+            self.cycle.keep_alive = False  # the answer says `Connection: close`
+
+    def shutdown(self) -> None:
+        """End with the next answer, or after a while without a request; uvicorn would cut idle connections off."""
+        if self._ending:
+            return
+        self._ending = True
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+        self.loop.call_later(LINGER_S, self._close_if_idle)
 
     def on_message_complete(self) -> None:
         """The body too."""
@@ -62,6 +76,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """Nothing is due any more."""
         self._forget()
         super().connection_lost(exc)
+
+    def _close_if_idle(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+        else:
+            self.cycle.keep_alive = False
 
     def _expect(self) -> None:
         self._head_bytes = 0

@@ -36,6 +36,7 @@ class Load:
 
     def __init__(self, url: str, clients: int = 4) -> None:
         self.answered: list[tuple[float, str]] = []
+        self.failures: list[str] = []
         self._threads = [threading.Thread(target=self._ask, args=(url,)) for _ in range(clients)]
         for thread in self._threads:
             thread.start()
@@ -45,7 +46,10 @@ class Load:
             while True:
                 try:
                     answer = client.post("/v1/adder/predict", json={"age": 20})
-                except httpx.TransportError:
+                except httpx.ConnectError:
+                    return
+                except httpx.TransportError as error:
+                    self.failures.append(repr(error))
                     return
                 if answer.status_code == 200:
                     self.answered.append((time.time(), answer.headers["x-decision-id"]))
@@ -85,6 +89,7 @@ def test_what_is_lost(ending: signal.Signals, tmp_path: Path, monkeypatch: pytes
     if ending == signal.SIGTERM:
         assert process.returncode in (0, -signal.SIGTERM)  # uvicorn ends cleanly, then by the signal it got
         assert len(due) == len(load.answered) > 50
+        assert load.failures == []
     missing = [key for key in due if key not in kept]
     assert missing == []
     assert kept

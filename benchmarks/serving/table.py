@@ -1,0 +1,42 @@
+"""The table of README.md, made from results.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from common.files import write_whole
+
+BEGIN, END = "<!-- serving results -->\n", "<!-- end of serving results -->"
+
+
+def write_table(readme: Path, found: dict[str, Any]) -> None:
+    """Put the table between the two marks."""
+    text = readme.read_text()
+    before, _, rest = text.partition(BEGIN)
+    write_whole(readme, before + BEGIN + table(found) + END + rest.partition(END)[2])
+
+
+def table(found: dict[str, Any]) -> str:
+    """Markdown; a part that was not run has no lines."""
+    lines = []
+    if peers := found.get("peers"):
+        lines += ["| server | 1 connection, req/s | p50 ms | p99 ms | 32 connections, req/s | p50 ms | p99 ms |"]
+        lines += ["| --- | --: | --: | --: | --: | --: | --: |"]
+        for name, by_connections in peers.items():
+            cells = [
+                f"{one['per_s']:,.0f} | {one['p50_ms']:.2f} | {one['p99_ms']:.2f}"
+                for one in (by_connections["1"], by_connections["32"])
+            ]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append("")
+    lines += ["| what | measured |", "| --- | --- |"]
+    texts = {
+        "rows": "10,000 rows in one request | {tensor_rows_per_s:,} rows/s as tensors, {json_rows_per_s:,} as JSON",
+        "sigterm": "SIGTERM under load, 5 times | {failed} failed of {answered:,}",
+        "swap": "{swaps} hot swaps under load | {failed} failed of {answered:,}, {mixed_versions} versions mixed",
+        "startup": "`espalier serve finance`, start to ready | {ready_s} s, {rss_mb} MB",
+        "memory": "memory after {requests:,} requests | {late_mb} MB, {ratio} of that after 10,000",
+    }
+    lines += [f"| {text.format(**found[part])} |" for part, text in texts.items() if part in found]
+    return "\n".join(lines) + "\n"
