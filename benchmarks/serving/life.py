@@ -12,6 +12,7 @@ import urllib.request
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ def memory(home: Path, model: Path, options: Namespace) -> dict[str, float]:
 def _requests(running: Running, n: int) -> int:
     done = 0
     while done < n:
-        seconds = min(30.0, max(2.0, (n - done) / 3000))
+        seconds = float(ceil(min(30, max(2, (n - done) / 3000))))  # wrk takes whole ones
         done += int(wrk(running, 32, seconds)["per_s"] * seconds)
     time.sleep(2)
     return done

@@ -50,7 +50,7 @@ CONNECTIONS = (1, 32)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
+    parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="each peer is measured once in each; the median counts")
     parser.add_argument("--requests", type=int, default=1_000_000, help="of the memory test")
     parser.add_argument("--venvs", type=Path, default=Path.home() / ".cache" / "espalier-peers")
