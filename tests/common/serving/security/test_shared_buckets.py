@@ -45,6 +45,12 @@ class Server:
         self.process.wait(10)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy test machine may keep a healthy Redis waiting for longer than a service would."""
+    monkeypatch.setattr(shared_buckets, "TIMEOUT_S", 3.0)
+
+
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path)
