@@ -205,15 +205,13 @@ def bench(
 
 @app.command()
 def serve(
-    vertical: Annotated[
-        str, typer.Argument(envvar="ESPALIER_VERTICAL", help="finance, manufacturing or healthcare")
-    ],
+    vertical: Annotated[str, typer.Argument(envvar="ESPALIER_VERTICAL", help="finance, manufacturing or healthcare")],
     bundle: Annotated[
         list[str] | None,
         typer.Option(envvar="ESPALIER_BUNDLES", help="folder or models:/<system>@<alias>; repeatable"),
     ] = None,
     host: Annotated[str, typer.Option(envvar="ESPALIER_HOST")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(envvar="ESPALIER_PORT")] = 8000,
+    port: int = 8000,
 ) -> None:
     """The microservice of one vertical, until Ctrl+C or SIGTERM."""
     from common.serving.run import serve as run
