@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that "artefacts" can be imported in every import mode
@@ -38,10 +39,12 @@ def asked(bundle: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes put in here are ended after the module."""
+    """Processes put in here are ended after the module, with all that they started."""
     processes: list[subprocess.Popen[str]] = []
     yield processes
     for process in processes:
-        process.kill()
-    for process in processes:
+        if process.poll() is None:
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+            process.kill()
         process.communicate(timeout=30)

@@ -1,4 +1,4 @@
-"""The steps of the Dockerfile without Docker: its builder's COPY and RUN in a sandbox, then its ENTRYPOINT with its ENV.
+"""The steps of the Dockerfile without Docker: its builder's COPY and RUN in a sandbox, its ENTRYPOINT with its ENV.
 
 bubblewrap gives what the image promises: uid 10001, no capability, a root that the kernel keeps read-only, and the
 image's own paths. What comes after COPY and RUN is read from the Dockerfile, so a change there is a change here.
@@ -27,6 +27,7 @@ from processes import address, eventually, free_port, program
 
 VENV, HOME = "/opt/espalier", "/var/lib/espalier"
 LIBRARIES_OF_TRAINING = {"torch", "xgboost", "lightgbm", "sklearn", "pandas", "optuna", "matplotlib", "optbinning"}
+ANY_ROUTE = "api/2.0/mlflow/experiments/get?experiment_id=0"
 TOOLS = {"pip", "setuptools", "wheel", "pytest", "mypy", "ruff", "Cython"}
 
 pytestmark = pytest.mark.skipif(not (ROOT / "finance").is_dir(), reason="the image of finance")
@@ -186,7 +187,9 @@ def test_it_fetches_its_bundle_from_the_registry_of_compose(
 
     def status(host: str) -> int:
         try:
-            return httpx.get(f"{uri}/api/2.0/mlflow/experiments/get?experiment_id=0", headers={"host": host}).status_code
+            return httpx.get(
+                f"{uri}/api/2.0/mlflow/experiments/get?experiment_id=0", headers={"host": host}
+            ).status_code
         except httpx.TransportError:
             return 0
 
@@ -195,7 +198,7 @@ def test_it_fetches_its_bundle_from_the_registry_of_compose(
     code = (
         "import sys; from pathlib import Path; from common.bundle import load_bundle;"
         "from common.training.registry import register;"
-        "print(register(load_bundle(Path(sys.argv[1])), 'production', allow_simulated=True))"
+        "print(register(load_bundle(Path(sys.argv[1])), 'candidate'))"
     )
     run = subprocess.run(
         [sys.executable, "-c", code, str(bundle)],
