@@ -34,11 +34,7 @@ FASTAPI = ["fastapi==0.165.0", "uvicorn[standard]==0.54.0"]
 BENTOML = ["serve", "bentoml_service:Boosting", "-p", "{port}"]
 XGBOOST = "xgboost-cpu==3.2.0"
 PEERS = {  # name: (environment, packages, command)
-    "FastAPI by hand": (
-        "fastapi",
-        ["fastapi==0.115.14", "uvicorn[standard]==0.38.0"],
-        ["{python}", "fastapi_by_hand.py"],
-    ),
+    "FastAPI by hand": ("fastapi", FASTAPI, ["{python}", "fastapi_by_hand.py"]),
     "LitServe": ("litserve", ["litserve==0.2.19"], ["{python}", "litserve_server.py"]),
     "BentoML": ("bentoml", ["bentoml==1.4.39"], ["{bin}/bentoml", *BENTOML]),
     "MLServer": ("mlserver", ["mlserver==1.7.1"], ["{bin}/mlserver", "start", "{folder}"]),
