@@ -14,7 +14,6 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
-from starlette.middleware import Middleware
 
 from common import __version__
 from common.audit.gauges import AuditGauges
@@ -26,10 +25,10 @@ from common.monitoring.gauges import MonitorGauges
 from common.monitoring.online import Monitor
 from common.monitoring.routes import monitor_routes
 from common.serving.deployments import deployment_routes
-from common.serving.lanes import Lanes
+from common.serving.lanes import Service
 from common.serving.limits import Limits
 from common.serving.metrics import Metrics
-from common.serving.observe import Observe
+from common.serving.observe import Observe, Record
 from common.serving.predict import add_routes, own_route, pinned
 from common.serving.problems import Problem, install
 from common.serving.security.describe import add_security
@@ -63,7 +62,7 @@ def create_app(
     predictors: Mapping[str, Predictor] | None = None,
     systems: Sequence[System] | None = None,
     limits: Limits | None = None,
-) -> FastAPI:
+) -> Service:
     """The service of one vertical.
 
     `bundles` maps full system names to bundle folders; a system without one gets its newest trained bundle,
@@ -104,7 +103,7 @@ def create_app(
         if recorder:
             await asyncio.to_thread(recorder.close)
 
-    app = FastAPI(
+    app = Service(
         title=f"Espalier {vertical}",
         version=__version__,
         summary="Every answer has X-Request-Id and X-Model-Version; every refusal is application/problem+json.",
@@ -112,10 +111,10 @@ def create_app(
     )
     app.state.metrics, app.state.slots = metrics, slots
     install(app, metrics.rejected)
-    app.add_middleware(Observe, metrics=metrics, most_body_bytes=limits.batch_body_bytes)
-    policy = secure(app, settings(), names, metrics.rejected)
-    app.state.lanes = {}
-    app.user_middleware.append(Middleware(Lanes, lanes=app.state.lanes, rejected=metrics.rejected))
+    record = Record(metrics)
+    app.add_middleware(Observe, record=record, rejected=metrics.rejected, most_body_bytes=limits.batch_body_bytes)
+    gate = secure(app, settings(), names, metrics.rejected)
+    app.shorten(gate, record, metrics.rejected, limits.requests)
     for system in systems:
         on_batch = metrics.batch_rows.labels(system.name).observe
         slot = Slot(system, bundles.get(system.name), predictors.get(system.name), limits, on_batch)
@@ -126,7 +125,7 @@ def create_app(
             if hasattr(slot.kind, "routes"):
                 router = slot.kind.routes(lambda slot=slot: pinned(slot))
                 prefix = f"/v1/{system.short_name}"
-                policy.allow_own(system.name, prefix, router.routes)
+                gate.policy.allow_own(system.name, prefix, router.routes)
                 app.include_router(
                     router, prefix=prefix, tags=[system.short_name], dependencies=[Depends(own_route(slot, prefix))]
                 )
@@ -142,7 +141,7 @@ def create_app(
     return app
 
 
-def _on_live(app: FastAPI, slot: Slot, limits: Limits, watch: Watch) -> None:
+def _on_live(app: Service, slot: Slot, limits: Limits, watch: Watch) -> None:
     add_routes(app, slot, limits, watch)
     watch.begin(slot.monitor)
 

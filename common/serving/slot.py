@@ -18,6 +18,7 @@ from common.serving.batcher import Batcher
 from common.serving.limits import Limits
 from common.serving.metrics import ModelState
 from common.serving.rival import Rival
+from common.serving.security.headers import start_of_answer
 from common.serving.wire import Wire, wires
 from common.system import Predictor, System
 
@@ -37,6 +38,7 @@ class Live:
     created: str
     simulated: bool
     headers: tuple[tuple[bytes, bytes], ...]
+    head: bytes
     examples: list[dict[str, Any]]
     wires: tuple[Wire, Wire]
     monitor: Monitor | None
@@ -228,6 +230,7 @@ class Slot:
             created,
             simulated,
             tuple(headers),
+            start_of_answer(headers),
             examples,
             shapes,
             monitor,

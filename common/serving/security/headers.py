@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from common.errors import UsageError
 
 Header = tuple[bytes, bytes]
+CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 NOT_SNIFFED = (b"x-content-type-options", b"nosniff")
 NO_REFERRER = (b"referrer-policy", b"no-referrer")
@@ -57,14 +59,15 @@ class SecureHeaders:
 
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = _secured(message, scope)
+                message["headers"] = secured(message["status"], message.get("headers", ()), scope)
             await send(message)
 
         await self.app(scope, receive, send_secured)
 
 
-def _secured(message: Message, scope: Scope) -> list[Header]:
-    given = message.get("headers", ())
+def secured(status: int, given: Iterable[Header], scope: Scope) -> list[Header]:
+    """The headers of an answer and what belongs to them."""
+    given = list(given)
     page = caching = False
     for name, value in given:
         if name == b"content-type":
@@ -76,9 +79,22 @@ def _secured(message: Message, scope: Scope) -> list[Header]:
         headers.append(NOT_STORED)
     if scope["scheme"] == "https":  # by uvicorn from X-Forwarded-Proto, when the proxy is a trusted one
         headers.append(TLS_ONLY)
-    if message["status"] in CLOSING:
+    if status in CLOSING:
         headers.append(CLOSE)
     return headers
+
+
+def start_of_answer(given: Iterable[Header]) -> bytes:
+    """Status line (200) and headers that all answers of one model share, for a connection to send as they are."""
+    headers = [*given, *DATA, NOT_STORED]
+    if any(CONTROL.search(name + value) for name, value in headers):
+        raise ValueError(f"a control character in a header of {headers}")
+    return b"HTTP/1.1 200 OK\r\n" + b"".join(lines(headers))
+
+
+def lines(headers: Iterable[Header]) -> list[bytes]:
+    """Headers as they are sent."""
+    return [b"%b: %b\r\n" % header for header in headers]
 
 
 def _page_headers(path: str) -> tuple[Header, ...]:

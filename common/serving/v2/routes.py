@@ -21,9 +21,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from common import __version__
 from common.errors import DeadlineExceeded, EspalierError, RequestError, SystemUnavailable
 from common.serving.batcher import Batcher
-from common.serving.body import limited, read_all
+from common.serving.body import read_all
 from common.serving.limits import Limits
-from common.serving.predict import _wait
+from common.serving.predict import held
 from common.serving.problems import Malformed, UnsupportedMediaType, invalid_body, respond, shown_value
 from common.serving.slot import Live, Slot
 from common.serving.v2.documents import Shown, add_documented
@@ -130,7 +130,7 @@ def add_inference_v2(
         watch.admit()
         slot, live = live_of(scope)
         json_bytes = _json_bytes(scope)
-        body = await read_all(limited(scope, receive, limits.batch_body_bytes))
+        body = await read_all(scope, receive, limits.batch_body_bytes)
         if "version" not in scope["path_params"]:
             live = slot.choose(scope)
         try:
@@ -143,7 +143,7 @@ def add_inference_v2(
                     return write_response(head, outputs, _binary(asked, outputs))
 
                 many = len(outputs) > 0 and len(outputs[0][2]) >= TABLE_ROWS
-                content, json_part = (await _wait(large(write), receive))[0] if many else write()
+                content, json_part = (await held(scope, large(write)))[0] if many else write()
         except TimeoutError:
             expected = f"one within {limits.deadline_s:g} s"
             raise DeadlineExceeded("no answer in time", expected=expected, fix="send fewer rows") from None
@@ -175,7 +175,7 @@ def add_inference_v2(
                 raise invalid_body(error, wire.schema) from None
 
         async def run(job: Callable[[], Any], is_large: bool) -> Any:
-            return (await _wait(large(job), receive))[0] if is_large else job()
+            return (await held(scope, large(job)))[0] if is_large else job()
 
         asked, inputs, rows = await run(decode, len(body) > LARGE_BYTES)
         wanted = list(dict.fromkeys(output.name for output in asked.outputs))
@@ -184,7 +184,7 @@ def add_inference_v2(
             if outputs is not None:
                 return asked, outputs, watch.table(scope, live, columns, table)
         requests = await run(validate, rows >= TABLE_ROWS)
-        answers = await _wait(live.batcher.submit(requests), receive)
+        answers = await held(scope, live.batcher.submit(requests))
         decision = watch.rows(scope, live, requests, answers)
         return asked, await run(lambda: of_rows(answers, tensors, wanted), rows >= TABLE_ROWS), decision
 
