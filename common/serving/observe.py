@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import threading
 import time
@@ -18,6 +17,7 @@ from prometheus_client import Counter
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from common.ids import random_id
 from common.serving.body import limited
 from common.serving.metrics import Metrics
 from common.serving.problems import respond
@@ -101,7 +101,7 @@ def id_of(scope: Scope) -> str:
     for key, value in scope["headers"]:
         if key == b"x-request-id" and GIVEN_ID.fullmatch(value):
             return str(value, "ascii")
-    return os.urandom(8).hex()
+    return random_id()
 
 
 @lru_cache(maxsize=1)

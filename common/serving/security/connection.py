@@ -8,7 +8,6 @@ next to nothing, or refusing is all it does: here before a parser, a task or a l
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,6 +15,7 @@ from functools import partial
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from common.ids import random_id
 from common.serving.observe import GIVEN_ID
 from common.serving.problems import refusal
 from common.serving.security.guard import crowded
@@ -141,7 +141,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if end < 2 or len(length) != 1 or len(data) != end + 2 + int(length[0]) or NOT_PLAIN.search(head):
             return False
         given = ID.search(data, 0, end)
-        request_id = given[1] if given and GIVEN_ID.fullmatch(given[1]) else os.urandom(8).hex().encode()
+        request_id = given[1] if given and GIVEN_ID.fullmatch(given[1]) else random_id().encode()
         start, content = REFUSALS[self.scheme == "https", found[1].startswith(b"/v2/")]
         own = (*self.server_state.default_headers, (b"x-request-id", request_id))
         self.transport.write(b"".join((start, *lines(own), b"\r\n", content)))
