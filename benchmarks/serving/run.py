@@ -25,6 +25,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import life
 from load import Running, free_port, wait_until_up, wrk
 from model import ROW, train
+from overload import overload
 from table import write_table
 
 from common.files import write_whole
@@ -141,6 +142,7 @@ PARTS: dict[str, Callable[[Path, Path, argparse.Namespace], Any]] = {
     "swap": life.swap,
     "startup": life.startup,
     "memory": life.memory,
+    "overload": overload,
 }
 
 if __name__ == "__main__":

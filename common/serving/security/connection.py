@@ -1,21 +1,23 @@
 """Bounds on a connection before there is a request that an application could judge; for `uvicorn.Config(http=...)`.
 
 uvicorn with httptools reads headers of any size and waits for them for ever. Here a connection that has not sent a
-whole head in time, or has sent too much of one, is closed. And what an overloaded service refuses it must refuse for
-next to nothing, or refusing is all it does: here before a parser, a task or a log line, 15 µs in place of 100.
+whole head in time, or has sent too much of one, is closed. A refusal for want of capacity is written here too, before
+a parser, a task or a log line (see `admission.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from common.ids import random_id
+from common.serving.admission import Admission
 from common.serving.observe import GIVEN_ID
 from common.serving.problems import refusal
 from common.serving.security.guard import crowded
@@ -45,14 +47,14 @@ REFUSALS = {(https, v2): _refusal(https, v2) for https in (False, True) for v2 i
 class BoundedProtocol(HttpToolsProtocol):
     """HTTP/1.1 with a deadline and a size for each request's head, and a deadline for a body that nobody reads.
 
-    A `POST` that would be one more than `most` in flight is refused; `turn_away(path)` counts it.
+    A `POST` that finds `admission` full has to ask it.
     """
 
-    most = 1024
-    turn_away: Callable[[str], None] = staticmethod(lambda path: None)
+    admission: Admission | None = None
     _due: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _asked = 0.0
+    _waiting, _rest = False, b""
     _in_body = _upgraded = _ending = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -62,8 +64,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """What is left over without a request under way is the start of the next head, or the rest of a body."""
-        if len(self.tasks) >= self.most and self._turned_away(data):
+        if self._waiting:  # a client that does not wait for its answer is read no further
+            self._rest += data
+            self.transport.pause_reading()
             return
+        if self.admission and self.admission.full() and self._has_to_ask(data):
+            self._unset_keepalive_if_required()
+            self._waiting = True
+            self.admission.ask(self, data)
+            return
+        self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
         super().data_received(data)
         if self._upgraded or not (self.cycle is None or self.cycle.response_complete) or self.transport.is_closing():
             return
@@ -81,9 +93,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._forget()
         super().on_headers_complete()
         state = self.scope["state"]
-        state["alone"] = len(self.tasks) <= 1
-        if len(self.tasks) > self.most:
-            state["crowded"] = True
+        # A task that has just ended is still among them.
+        state["alone"] = len(self.tasks) <= 3 and sum(not task.done() for task in self.tasks) == 1
         state["write"] = partial(self._write, self.cycle)
         if self._ending:
             self.cycle.keep_alive = False  # the answer says `Connection: close`
@@ -96,6 +107,16 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_started:
             self.cycle.keep_alive = False
         self.loop.call_later(LINGER_S, self._close_if_idle)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self._ended)
+        self.tasks.add(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if self.admission:
+            self.admission.leave()
 
     def on_message_complete(self) -> None:
         """The body too."""
@@ -129,28 +150,44 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle.on_response()
         return True
 
-    def _turned_away(self, data: bytes) -> bool:
-        """Refuse if `data` is one whole `POST` and nothing else; all else is left to the parser."""
-        idle = (self.cycle is None or self.cycle.response_complete) and not (self._in_body or self._head_bytes)
-        found = PLAIN_POST.match(data) if idle and not (self._ending or self._upgraded) else None
-        if not found:
-            return False
+    def enter(self, data: bytes) -> None:
+        """See `Entrant`."""
+        if self.transport.is_closing():
+            return
+        self._waiting, self._asked = False, self.loop.time()
+        self._receive(data)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            self.transport.resume_reading()
+            self.data_received(rest)
+
+    def refuse(self, data: bytes) -> str | None:
+        """See `Entrant`."""
+        found = PLAIN_POST.match(data)
         end = data.find(b"\r\n\r\n") + 2
         head = data[:end].lower()
         length = LENGTH.findall(head)
-        if end < 2 or len(length) != 1 or len(data) != end + 2 + int(length[0]) or NOT_PLAIN.search(head):
-            return False
+        if not found or len(length) != 1 or len(data) != end + 2 + int(length[0]) or NOT_PLAIN.search(head):
+            return None
         given = ID.search(data, 0, end)
         request_id = given[1] if given and GIVEN_ID.fullmatch(given[1]) else random_id().encode()
         start, content = REFUSALS[self.scheme == "https", found[1].startswith(b"/v2/")]
         own = (*self.server_state.default_headers, (b"x-request-id", request_id))
-        self.transport.write(b"".join((start, *lines(own), b"\r\n", content)))
-        self.turn_away(found[1].decode("latin-1"))
-        self._unset_keepalive_if_required()
-        if self._due is None:
-            self._expect()
-        self._asked = self.loop.time()
-        return True
+        if not self.transport.is_closing():
+            self.transport.write(b"".join((start, *lines(own), b"\r\n", content)))
+            self._waiting = False
+            if self._due is None:
+                self._expect()
+            self._asked = self.loop.time()
+            self._go_on()
+        return found[1].decode("latin-1")
+
+    def _has_to_ask(self, data: bytes) -> bool:
+        between = (self.cycle is None or self.cycle.response_complete) and not (self._in_body or self._head_bytes)
+        return between and not (self._ending or self._upgraded) and data.startswith(b"POST ")
 
     def _close_if_idle(self) -> None:
         if self.cycle is None or self.cycle.response_complete:

@@ -40,8 +40,6 @@ class Gate:
     async def admit(self, scope: Scope, state: dict[str, Any]) -> None:
         """Writes the caller's id to `state["caller"]`, or raises the `RequestError` of a refusal."""
         state["caller"] = "anonymous"
-        if "crowded" in state and scope["method"] == "POST":
-            raise crowded()
         path, headers = scope["path"], scope["headers"]
         shown = credential(headers, len(scope.get("raw_path") or path) + len(scope["query_string"]))
         method = scope["method"] if scope["type"] == "http" else "WS"
