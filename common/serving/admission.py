@@ -16,7 +16,7 @@ from typing import Protocol
 
 PATIENCE_S = 2.0
 TICK_S = 0.05
-SHARE = 0.03  # of the time, for refusals; the kernel takes about as much again for their reading
+SHARE = 0.02  # of the time, for refusals; the kernel takes about as much again for their reading
 BURST_S = 0.004
 
 

@@ -71,6 +71,7 @@ class Service(FastAPI):
     async def _short_way(self, lane: Lane, scope: Scope, receive: Receive, send: Send) -> None:
         started, path = time.perf_counter(), scope["path"]
         request_id, state = id_of(scope), scope.setdefault("state", {})
+        write = state.pop("write", None)  # it holds the scope: a cycle for each request would keep the collector busy
         state.update(request_id=request_id, started=started, route=path)
         status, admitted = 200, False
         try:
@@ -78,7 +79,6 @@ class Service(FastAPI):
             admitted = True
             live, decision, content = await lane(scope, timely(receive))
             own = (*decision, (b"x-request-id", request_id.encode()))
-            write = state.get("write")
             if write is None or len(content) > SMALL_BYTES or not write(live.head, own, content):
                 headers = (*live.headers, *own, (b"content-length", str(len(content)).encode()))
                 await send({"type": "http.response.start", "status": 200, "headers": secured(200, headers, scope)})
