@@ -49,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="each peer is measured once in each; the median counts")
+    parser.add_argument("--overload-seconds", type=int, default=60, help="of each overload")
     parser.add_argument("--requests", type=int, default=1_000_000, help="of the memory test")
     parser.add_argument("--venvs", type=Path, default=Path.home() / ".cache" / "espalier-peers")
     parser.add_argument("--only", nargs="*", choices=["peers", *PARTS], default=["peers", *PARTS])

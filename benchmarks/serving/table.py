@@ -9,6 +9,13 @@ from common.files import write_whole
 
 BEGIN, END = "<!-- serving results -->\n", "<!-- end of serving results -->"
 
+OVERLOAD = (
+    "overload: requests of {name} at 4 times {capacity_per_s:,}/s for a minute | {goodput_per_s:,} answered a second "
+    "({goodput_share:.0%} of capacity; p99 {p99_ms:,.0f} ms), {refused_with_retry_after:,} refused with 503 and "
+    "`Retry-After`, {sent_and_neither:,} neither, {unsent:,} not sent as all connections waited; memory of the last "
+    "third {late_to_early} of the first"
+)
+
 
 def write_table(readme: Path, found: dict[str, Any]) -> None:
     """Put the table between the two marks."""
@@ -39,4 +46,5 @@ def table(found: dict[str, Any]) -> str:
         "memory": "memory after {requests:,} requests | {late_mb} MB, {ratio} of that after 10,000",
     }
     lines += [f"| {text.format(**found[part])} |" for part, text in texts.items() if part in found]
+    lines += [f"| {OVERLOAD.format(name=name, **one)} |" for name, one in found.get("overload", {}).items()]
     return "\n".join(lines) + "\n"

@@ -86,7 +86,7 @@ class _Server(uvicorn.Server):
             return
         gc.collect()
         # Requests in flight survive young collections and make old ones frequent: a quarter of the time under overload.
-        gc.set_threshold(700, 10, 100)
+        gc.set_threshold(2_000, 10, 1000)
         gc.freeze()  # what was loaded lives as long as the process; collections need not look at it again
         host, port = sockets[0].getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
