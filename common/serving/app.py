@@ -6,14 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel
 
 from common import __version__
 from common.audit.gauges import AuditGauges
@@ -24,11 +22,14 @@ from common.errors import UsageError
 from common.monitoring.gauges import MonitorGauges
 from common.monitoring.online import Monitor
 from common.monitoring.routes import monitor_routes
+from common.serving.cards import card_of, card_routes
 from common.serving.deployments import deployment_routes
 from common.serving.lanes import Service
 from common.serving.limits import Limits
 from common.serving.metrics import Metrics
 from common.serving.observe import Observe, Record
+from common.serving.pages import add_docs
+from common.serving.pages import index as page
 from common.serving.predict import add_routes, own_route, pinned
 from common.serving.problems import Problem, install
 from common.serving.security.describe import add_security
@@ -38,21 +39,6 @@ from common.serving.v2.documents import show_examples
 from common.serving.v2.routes import add_inference_v2
 from common.serving.watch import Watch
 from common.system import Predictor, System, in_vertical
-
-
-class ModelCard(BaseModel):
-    """One system of the service and what serves it."""
-
-    system: str
-    summary: str
-    risk: str
-    status: str
-    reason: str
-    version: str
-    created: str
-    simulated: bool
-    threads: int
-    routes: list[str]
 
 
 def create_app(
@@ -75,11 +61,12 @@ def create_app(
     Raises `SystemUnavailable` for an unknown vertical and `UsageError` for a bundle of none of its systems.
     """
     limits, bundles, predictors = limits or Limits(), bundles or {}, predictors or {}
-    systems = in_vertical(vertical) if systems is None else systems
+    systems = in_vertical(vertical, may_be_empty=True) if systems is None else systems
     names = [system.name for system in systems]
     for name in (*bundles, *predictors):
         if name not in names:
-            raise UsageError("no such system in this service", got=repr(name), expected=f"one of {', '.join(names)}")
+            expected = f"one of {', '.join(names)}" if names else "none, as this vertical has no system yet"
+            raise UsageError("no such system in this service", got=repr(name), expected=expected)
 
     metrics = Metrics(lambda: [slot.state() for slot in slots])
     slots: list[Slot] = []
@@ -104,6 +91,8 @@ def create_app(
             await asyncio.to_thread(recorder.close)
 
     app = Service(
+        docs_url=None,
+        redoc_url=None,
         title=f"Espalier {vertical}",
         version=__version__,
         summary="Every answer has X-Request-Id and X-Model-Version; every refusal is application/problem+json.",
@@ -137,6 +126,8 @@ def create_app(
         metrics.registry.register(AuditGauges(recorder))
         app.include_router(audit_routes(recorder, monitors, metrics.registry))
     _add_service_routes(app, vertical, slots, limits)
+    app.include_router(card_routes(app, slots, limits))
+    add_docs(app)
     _describe_problems(app, slots)
     return app
 
@@ -164,44 +155,9 @@ def _add_service_routes(app: FastAPI, vertical: str, slots: Sequence[Slot], limi
     async def metrics() -> Response:
         return Response(generate_latest(app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/v1/models", tags=["service"], summary="The systems of this service and their models.")
-    async def models() -> list[ModelCard]:
-        return [_card(app, slot, limits) for slot in slots]
-
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:
-        return HTMLResponse(_index(vertical, [_card(app, slot, limits) for slot in slots]))
-
-
-def _card(app: FastAPI, slot: Slot, limits: Limits) -> ModelCard:
-    prefix = f"/v1/{slot.system.short_name}/"
-    return ModelCard(
-        system=slot.system.name,
-        summary=slot.system.summary,
-        risk=slot.system.risk,
-        status=slot.status,
-        reason=slot.reason,
-        version=slot.version,
-        created=slot.live().created if slot.status == "ready" else "",
-        simulated=slot.simulated,
-        threads=limits.threads,
-        routes=[path for path in app.openapi()["paths"] if path.startswith(prefix)],
-    )
-
-
-def _index(vertical: str, cards: Sequence[ModelCard]) -> str:
-    rows = "".join(
-        f"<tr><td><b>{escape(card.system)}</b><br>{escape(card.summary)}</td><td>{card.status}"
-        f"{' · simulated data' if card.simulated else ''}<br>{escape(card.version or card.reason)}</td>"
-        f"<td>{'<br>'.join(f'<code>POST {escape(route)}</code>' for route in card.routes)}</td></tr>"
-        for card in cards
-    )
-    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Espalier {escape(vertical)}</title>
-<style>body{{font:16px/1.5 system-ui;max-width:60rem;margin:3rem auto;padding:0 1rem}}
-td{{padding:.5rem 1rem .5rem 0;vertical-align:top;border-top:1px solid #ccc}}</style>
-<h1>Espalier {escape(vertical)}</h1><table>{rows}</table>
-<p><a href="docs">API docs</a> · <a href="v1/models">models</a> · <a href="health/ready">readiness</a> ·
-<a href="metrics">metrics</a></p></html>"""
+        return HTMLResponse(page(vertical, [card_of(app, slot, limits) for slot in slots]))
 
 
 def _describe_problems(app: FastAPI, slots: Sequence[Slot]) -> None:

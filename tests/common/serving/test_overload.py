@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -49,28 +50,38 @@ def request(path: str, note: str | None, more: str = "") -> bytes:
     return f"{head}\r\n{body}".encode()
 
 
-def answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += (got := connection.recv(65536))
-        assert got, data
-    head, _, rest = data.partition(b"\r\n\r\n")
-    first, *lines = head.decode().split("\r\n")
-    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-    while len(rest) < int(headers["content-length"]):
-        rest += connection.recv(65536)
-    return int(first.split()[1]), headers, rest
+class Client:
+    """A connection whose answers are read one by one."""
+
+    def __init__(self, url: str) -> None:
+        at = urlsplit(url)
+        self.socket = socket.create_connection((at.hostname or "", at.port or 0), timeout=20)
+        self.stream = self.socket.makefile("rb")
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def answer(self) -> tuple[int, dict[str, str], bytes]:
+        status = int(self.stream.readline().split()[1])
+        headers = {}
+        while line := self.stream.readline().strip():
+            name, _, value = line.decode().partition(": ")
+            headers[name.lower()] = value
+        return status, headers, self.stream.read(int(headers["content-length"]))
+
+    def close(self) -> None:
+        self.stream.close()
+        self.socket.close()
 
 
 def test_each_request_is_answered_or_refused_with_a_time_to_come_back(url: str) -> None:
-    place = (urlsplit(url).hostname or "", urlsplit(url).port or 0)
-    connections = [socket.create_connection(place, timeout=20) for _ in range(40)]
+    connections = [Client(url) for _ in range(40)]
     for number, connection in enumerate(connections):
         path = "/v2/models/adder/infer" if number >= 38 else "/v1/adder/predict"
-        connection.sendall(request(path, "slow", f"X-Request-Id: number-{number}\r\n"))
+        connection.send(request(path, "slow", f"X-Request-Id: number-{number}\r\n"))
         time.sleep(0.002)  # in this order
     assert httpx.get(f"{url}/health/live").status_code == 200
-    answers = [answer(connection) for connection in connections]
+    answers = [connection.answer() for connection in connections]
     assert Counter(status for status, _, _ in answers[:38]).keys() == {200, 503}
     assert [status for status, _, _ in answers[:8]] == [200] * 8  # four in flight, four waiting
     for number, (status, headers, body) in enumerate(answers):
@@ -88,26 +99,25 @@ def test_each_request_is_answered_or_refused_with_a_time_to_come_back(url: str) 
     assert f'espalier_rejected_requests_total{{reason="overloaded"}} {refused}.0' in metrics
     # A refused connection is as good as any other.
     for connection in connections:
-        connection.sendall(request("/v1/adder/predict", None))
-        assert answer(connection)[0] == 200
+        connection.send(request("/v1/adder/predict", None))
+        assert connection.answer()[0] == 200
         connection.close()
 
 
 def test_what_a_waiting_client_sends_next_is_not_lost(url: str) -> None:
-    place = (urlsplit(url).hostname or "", urlsplit(url).port or 0)
-    busy = [socket.create_connection(place, timeout=20) for _ in range(4)]
+    busy = [Client(url) for _ in range(4)]
     for connection in busy:
-        connection.sendall(request("/v1/adder/predict", "slow"))
+        connection.send(request("/v1/adder/predict", "slow"))
     time.sleep(0.05)
-    with socket.create_connection(place, timeout=20) as connection:
-        connection.sendall(request("/v1/adder/predict", None))
+    with closing(Client(url)) as connection:
+        connection.send(request("/v1/adder/predict", None))
         time.sleep(0.05)
         second = request("/v1/adder/predict", None)
-        connection.sendall(second[:50])
+        connection.send(second[:50])
         time.sleep(0.05)
-        connection.sendall(second[50:])
-        assert answer(connection)[0] == 200
-        assert answer(connection)[0] == 200
+        connection.send(second[50:])
+        assert connection.answer()[0] == 200
+        assert connection.answer()[0] == 200
     for connection in busy:
-        assert answer(connection)[0] == 200
+        assert connection.answer()[0] == 200
         connection.close()
