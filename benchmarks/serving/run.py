@@ -23,6 +23,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import life
+from fuzz import fuzz
 from load import Running, free_port, wait_until_up, wrk
 from model import ROW, train
 from overload import overload
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="each peer is measured once in each; the median counts")
     parser.add_argument("--overload-seconds", type=int, default=60, help="of each overload")
+    parser.add_argument("--cases", type=int, default=500, help="of the fuzzer, for each route and phase")
     parser.add_argument("--requests", type=int, default=1_000_000, help="of the memory test")
     parser.add_argument("--venvs", type=Path, default=Path.home() / ".cache" / "espalier-peers")
     parser.add_argument("--only", nargs="*", choices=["peers", *PARTS], default=["peers", *PARTS])
@@ -144,6 +146,7 @@ PARTS: dict[str, Callable[[Path, Path, argparse.Namespace], Any]] = {
     "startup": life.startup,
     "memory": life.memory,
     "overload": overload,
+    "fuzz": fuzz,
 }
 
 if __name__ == "__main__":

@@ -46,5 +46,10 @@ def table(found: dict[str, Any]) -> str:
         "memory": "memory after {requests:,} requests | {late_mb} MB, {ratio} of that after 10,000",
     }
     lines += [f"| {text.format(**found[part])} |" for part, text in texts.items() if part in found]
+    if fuzz := found.get("fuzz"):
+        cases, bad = sum(one["cases"] for one in fuzz.values()), sum(one["tracebacks"] for one in fuzz.values())
+        wrong = sum(bool(one["failures"]) for one in fuzz.values())
+        what = f"Schemathesis, {len(fuzz)} services ({', '.join(fuzz)})"
+        lines.append(f"| {what} | {bad} server errors, {wrong} services with a finding, in {cases:,} cases |")
     lines += [f"| {OVERLOAD.format(name=name, **one)} |" for name, one in found.get("overload", {}).items()]
     return "\n".join(lines) + "\n"

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
 
 from common import __version__
 from common.audit.gauges import AuditGauges
@@ -32,13 +33,22 @@ from common.serving.pages import add_docs
 from common.serving.pages import index as page
 from common.serving.predict import add_routes, own_route, pinned
 from common.serving.problems import Problem, install
-from common.serving.security.describe import add_security
+from common.serving.security.describe import add_refusals, add_security
+from common.serving.security.guard import Gate
 from common.serving.security.setup import secure
-from common.serving.slot import Slot
+from common.serving.slot import Slot, Status
 from common.serving.v2.documents import show_examples
 from common.serving.v2.routes import add_inference_v2
 from common.serving.watch import Watch
 from common.system import Predictor, System, in_vertical
+
+
+class Readiness(BaseModel):
+    """Whether requests can be answered; for each system its state, and the reason of a bad one."""
+
+    status: Literal["ready", "not ready"]
+    systems: dict[str, Status]
+    reasons: dict[str, str]
 
 
 def create_app(
@@ -128,7 +138,7 @@ def create_app(
     _add_service_routes(app, vertical, slots, limits)
     app.include_router(card_routes(app, slots, limits))
     add_docs(app)
-    _describe_problems(app, slots)
+    _describe_problems(app, slots, gate)
     return app
 
 
@@ -142,7 +152,13 @@ def _add_service_routes(app: FastAPI, vertical: str, slots: Sequence[Slot], limi
     async def live() -> dict[str, str]:
         return {"status": "live"}
 
-    @app.get("/health/ready", tags=["service"], summary="Every bundle is loaded and has passed its self-test.")
+    @app.get(
+        "/health/ready",
+        tags=["service"],
+        summary="Every bundle is loaded and has passed its self-test.",
+        responses={503: {"description": "Something is loading, has failed, or nothing serves", "model": Readiness}},
+        response_model=Readiness,
+    )
     async def ready() -> JSONResponse:
         # An untrained system is no fault of the service, as long as something serves.
         states = {slot.system.name: slot.status for slot in slots}
@@ -160,7 +176,7 @@ def _add_service_routes(app: FastAPI, vertical: str, slots: Sequence[Slot], limi
         return HTMLResponse(page(vertical, [card_of(app, slot, limits) for slot in slots]))
 
 
-def _describe_problems(app: FastAPI, slots: Sequence[Slot]) -> None:
+def _describe_problems(app: FastAPI, slots: Sequence[Slot], gate: Gate) -> None:
     """Name the problem schema in OpenAPI once, to which the routes refer, and fill in examples of live models."""
     plain = app.openapi
 
@@ -168,7 +184,8 @@ def _describe_problems(app: FastAPI, slots: Sequence[Slot]) -> None:
         document = plain()
         schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        add_security(document)
+        add_security(document, gate)
+        add_refusals(document)
         show_examples(document, slots)
         schemas |= {**schema.pop("$defs", {}), "Problem": schema}
         return document
