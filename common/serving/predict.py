@@ -145,7 +145,13 @@ def own_route(slot: Slot, prefix: str) -> Callable[[Request, Response], Awaitabl
 
 
 def _check_json(scope: Scope) -> None:
-    content_type = next((value for key, value in scope["headers"] if key == b"content-type"), b"")
+    content_type = b""
+    for key, value in scope["headers"]:
+        if key == b"content-type":
+            content_type = value
+        elif key == b"content-encoding" and value.strip().lower() != b"identity":
+            got = value.decode("latin-1")[:60]
+            raise UnsupportedMediaType("the body is compressed", got=got, expected="plain JSON", fix="send it as it is")
     media_type = content_type.partition(b";")[0].strip().lower()
     if media_type != b"application/json":
         got = media_type.decode("latin-1")[:60] or "no content type"

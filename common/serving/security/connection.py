@@ -11,15 +11,18 @@ import asyncio
 import re
 from collections.abc import Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from common.errors import RequestError
 from common.ids import random_id
 from common.serving.admission import Admission
 from common.serving.observe import GIVEN_ID
 from common.serving.problems import refusal
+from common.serving.security.errors import HeadersTooLarge
 from common.serving.security.guard import crowded
 from common.serving.security.headers import Header, lines, secured
 
@@ -32,13 +35,26 @@ PLAIN_POST = re.compile(rb"POST (/[^ ?]*) HTTP/1\.1\r\n")
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d{1,9}) *(?=\r\n)")
 NOT_PLAIN = re.compile(rb"\r\n(?:transfer-encoding|connection|expect|upgrade)[ \t]*:")
 ID = re.compile(rb"\r\nx-request-id: *([^\r]*?) *(?=\r\n)", re.IGNORECASE)
-TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 def _refusal(https: bool, v2: bool) -> tuple[bytes, bytes]:
     status, headers, content = refusal(crowded(), "/v2/" if v2 else "")
     found = secured(status, headers, {"scheme": "https" if https else "http", "path": "/"})
     return b"HTTP/1.1 503 Service Unavailable\r\n" + b"".join(lines(found)), content
+
+
+def _last_words(error: RequestError) -> bytes:
+    status, headers, content = refusal(error)
+    found = [*secured(status, headers, {"scheme": "http", "path": "/"}), (b"x-request-id", random_id().encode())]
+    kept = [header for header in found if header[0] != b"connection"]
+    first = b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
+    return b"".join((first, *lines(kept), b"connection: close\r\n\r\n", content))
+
+
+class NotHttp(RequestError):
+    """Bytes that no parser should guess the meaning of."""
+
+    status = 400
 
 
 REFUSALS = {(https, v2): _refusal(https, v2) for https in (False, True) for v2 in (False, True)}
@@ -84,7 +100,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._in_body:
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD_BYTES:
-                self.transport.write(TOO_LARGE)
+                expected = f"at most {MOST_HEAD_BYTES:,} bytes"
+                self.transport.write(_last_words(HeadersTooLarge("the headers are too large", expected=expected)))
                 self.transport.close()
 
     def on_headers_complete(self) -> None:
@@ -128,6 +145,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """The connection is another protocol's now."""
         self._upgraded = True
         super().handle_websocket_upgrade()
+
+    def send_400_response(self, msg: str) -> None:
+        """What the parser cannot read is answered as every other refusal is."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write(_last_words(NotHttp("this is not HTTP/1.1 as RFC 9112 has it", fix="send it again")))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is due any more."""
