@@ -37,6 +37,7 @@ from common.serving.security.describe import add_refusals, add_security
 from common.serving.security.guard import Gate
 from common.serving.security.setup import secure
 from common.serving.slot import Slot, Status
+from common.serving.tracing import open_tracing
 from common.serving.v2.documents import show_examples
 from common.serving.v2.routes import add_inference_v2
 from common.serving.watch import Watch
@@ -88,7 +89,7 @@ def create_app(
     watch = Watch(recorder)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Service) -> AsyncIterator[None]:
         if recorder:
             recorder.start()
         for slot in slots:
@@ -99,6 +100,8 @@ def create_app(
         await asyncio.to_thread(close_v2)
         if recorder:
             await asyncio.to_thread(recorder.close)
+        if app.tracing:
+            await asyncio.to_thread(app.tracing.close)
 
     app = Service(
         docs_url=None,
@@ -113,6 +116,7 @@ def create_app(
     record = Record(metrics)
     app.add_middleware(Observe, record=record, rejected=metrics.rejected, most_body_bytes=limits.batch_body_bytes)
     gate = secure(app, settings(), names, metrics.rejected)
+    app.tracing = open_tracing(vertical)
     app.shorten(gate, record, metrics.rejected, limits.requests)
     for system in systems:
         on_batch = metrics.batch_rows.labels(system.name).observe

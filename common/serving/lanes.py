@@ -24,6 +24,7 @@ from common.serving.security.guard import Gate, crowded, note_refusal
 from common.serving.security.headers import Header, secured
 from common.serving.security.slow import timely
 from common.serving.slot import Live
+from common.serving.tracing import Tracing
 
 logger = logging.getLogger("espalier.serving")
 
@@ -43,6 +44,7 @@ class Service(FastAPI):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.lanes: dict[str, Lane] = {}
+        self.tracing: Tracing | None = None
 
     def shorten(self, gate: Gate, record: Record, rejected: Counter, most: int) -> None:
         """Hand over what judges and counts requests on the long way too; `most` requests may be in flight."""
@@ -51,6 +53,11 @@ class Service(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The short way where there is one; CORS, for browsers, knows the long one only."""
+        if self.tracing and scope["type"] == "http":
+            return await self.tracing.around(self._answer, scope, receive, send)
+        return await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
             lane = self.lanes.get(scope["path"])
             if lane and not (self.gate.origins and any(name == b"origin" for name, _ in scope["headers"])):

@@ -41,9 +41,14 @@ class Record:
 
     def __call__(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         """Note an answered request."""
-        route = self.observe(scope, status, seconds)
+        route, state = self.observe(scope, status, seconds), scope["state"]
+        traced = "trace_id" in state
+        if traced:
+            state["answered_route"], state["status"] = route, status
         if access.isEnabledFor(logging.INFO):
             fields = {"request_id": request_id, "route": route, "status": status, "ms": round(seconds * 1000, 3)}
+            if traced:
+                fields["trace_id"] = state["trace_id"]
             # Without `access.info`, which looks for the calling line of code, thread and process: 25 µs.
             record = logging.LogRecord.__new__(logging.LogRecord)
             record.__dict__ = {**BLANK, "created": time.time(), "fields": fields}

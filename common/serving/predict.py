@@ -8,6 +8,7 @@ solving, no second parse, no response objects. With batcher, id and metrics a re
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
@@ -101,7 +102,9 @@ def _lane(slot: Slot, watch: Watch, most_bytes: int, *, batch: bool) -> Lane:
         except ValidationError as error:
             raise invalid_body(error, wire.schema) from None
         rows = asked.rows if batch else (asked,)
+        started = time.perf_counter()
         answers = await held(scope, live.batcher.submit(rows, alone=scope["state"].get("alone", False)))
+        scope["state"]["model"] = live, len(rows), started, time.perf_counter()
         decision = watch.rows(scope, live, rows, answers)
         content = wire.dump(wire.response.model_construct(rows=answers) if batch else answers[0])
         if slot.rival:

@@ -8,8 +8,10 @@ answers with the table's columns, unless the request names outputs that the tabl
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastapi import FastAPI
@@ -28,7 +30,7 @@ from common.serving.problems import Malformed, UnsupportedMediaType, invalid_bod
 from common.serving.slot import Live, Slot
 from common.serving.v2.documents import Shown, add_documented
 from common.serving.v2.fields import check_inputs, contract
-from common.serving.v2.rows import Output, of_rows, of_table, takes_columns, to_columns, to_rows
+from common.serving.v2.rows import Output, of_rows, of_table, some_rows, takes_columns, to_columns, to_rows
 from common.serving.v2.schema import InferenceRequest
 from common.serving.v2.tensors import Decoded, read_request, write_response, wrong
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from common.tables import Column
 
 TABLE_ROWS = 256
+SHADOWED_ROWS = 64  # of a large request; a challenger would take longer for all of them than the champion
 LARGE_BYTES = 16 * 1024  # a larger body is decoded off the event loop (from about half a millisecond)
 WAITING_TABLES = 16  # large requests that may wait for the tables' thread before 503
 MEDIA_TYPES = (b"", b"application/json", b"application/octet-stream")
@@ -148,6 +151,9 @@ def add_inference_v2(
             expected = f"one within {limits.deadline_s:g} s"
             raise DeadlineExceeded("no answer in time", expected=expected, fix="send fewer rows") from None
         await _send(send, content, live, json_part, decision)
+        if slot.rival:
+            shadowed, told = scope["state"]["answered"]()
+            watch.shadow(slot, scope, to_json({"rows": shadowed}, inf_nan_mode="null"), True, told, decision)
 
     async def answer(
         scope: Scope, live: Live, body: bytes, json_bytes: int | None, receive: Receive
@@ -180,11 +186,17 @@ def add_inference_v2(
         asked, inputs, rows = await run(decode, len(body) > LARGE_BYTES)
         wanted = list(dict.fromkeys(output.name for output in asked.outputs))
         if rows >= TABLE_ROWS and takes_columns(predictor, tensors):
+            started = time.perf_counter()
             columns, table, outputs = await run(score, True)
+            scope["state"]["model"] = live, rows, started, time.perf_counter()
             if outputs is not None:
+                scope["state"]["answered"] = lambda: _sample(columns, table)
                 return asked, outputs, watch.table(scope, live, columns, table)
         requests = await run(validate, rows >= TABLE_ROWS)
+        started = time.perf_counter()
         answers = await held(scope, live.batcher.submit(requests))
+        scope["state"]["model"] = live, rows, started, time.perf_counter()
+        scope["state"]["answered"] = lambda: (requests, answers)
         decision = watch.rows(scope, live, requests, answers)
         return asked, await run(lambda: of_rows(answers, tensors, wanted), rows >= TABLE_ROWS), decision
 
@@ -216,6 +228,11 @@ def _refusing(app: FastAPI, handler: Handler) -> ASGIApp:
             await response(scope, receive, send)
 
     return asgi
+
+
+def _sample(columns: Mapping[str, Column], table: pyarrow.Table) -> tuple[list[dict[str, Any]], list[SimpleNamespace]]:
+    requests, answers = some_rows(columns, table, SHADOWED_ROWS)
+    return requests, [SimpleNamespace(**answer) for answer in answers]
 
 
 def _json_bytes(scope: Scope) -> int | None:
