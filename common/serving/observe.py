@@ -118,6 +118,9 @@ def _time(seconds: float) -> str:
     return f"{_second(int(seconds))}.{int(seconds % 1 * 1000):03d}+00:00"
 
 
+_quoted = lru_cache(maxsize=256)(json.dumps)
+
+
 class JsonLines(logging.Formatter):
     """One JSON object per record; `extra={"fields": {...}}` adds keys."""
 
@@ -149,8 +152,14 @@ class AccessLines(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Keep the record's line; without the lock of other handlers, as appending needs none."""
-        fields = encode(record.__dict__["fields"])[1:]
-        self._lines.append(f'{{"time": "{_time(record.created)}", "level": "info", "message": "request", {fields}\n')
+        fields = record.__dict__["fields"]
+        trace = f', "trace_id": "{fields["trace_id"]}"' if "trace_id" in fields else ""
+        # An id has no character to escape; a JSON encoder for the whole would cost 4 µs.
+        self._lines.append(
+            f'{{"time": "{_time(record.created)}", "level": "info", "message": "request", '
+            f'"request_id": "{fields["request_id"]}", "route": {_quoted(fields["route"])}, '
+            f'"status": {fields["status"]}, "ms": {fields["ms"]}{trace}}}\n'
+        )
         if not self._some.is_set():
             self._some.set()
         return True

@@ -92,12 +92,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._receive(data)
 
     def _receive(self, data: bytes) -> None:
+        body = self._in_body
         super().data_received(data)
         if self._upgraded or not (self.cycle is None or self.cycle.response_complete) or self.transport.is_closing():
             return
         if self._due is None:
             self._expect()
-        if not self._in_body:
+        if not (body or self._in_body):  # the end of a body that was answered before it was here is no head
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD_BYTES:
                 expected = f"at most {MOST_HEAD_BYTES:,} bytes"
@@ -148,7 +149,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What the parser cannot read is answered as every other refusal is."""
-        if self.cycle is None or self.cycle.response_complete:
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             self.transport.write(_last_words(NotHttp("this is not HTTP/1.1 as RFC 9112 has it", fix="send it again")))
         self.transport.close()
 

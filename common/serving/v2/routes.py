@@ -56,6 +56,9 @@ class Watcher(Protocol):
     def admit(self) -> None: ...  # noqa: D102
     def rows(self, scope: Scope, live: Live, requests: Sequence[Any], answers: Sequence[Any]) -> Headers: ...  # noqa: D102
     def table(self, scope: Scope, live: Live, columns: Mapping[str, Column], table: pyarrow.Table) -> Headers: ...  # noqa: D102
+    def shadow(  # noqa: D102
+        self, slot: Slot, scope: Scope, body: bytes, batch: bool, answers: Sequence[Any], decision: Headers
+    ) -> None: ...
 
 
 class UnknownModel(RequestError):

@@ -40,12 +40,17 @@ class Service:
             create_key(keys, ("predict:*", "feedback"), name=name, rate=1e6, burst=1_000_000)[0] for name in ("a", "b")
         ]
         self.admin = create_key(keys, ("admin",), name="admin", rate=1e6, burst=1_000_000)[0]
+        info = folder / "plugin" / "toy-0.dist-info"  # as if the toy were installed
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 0\n")
+        (info / "entry_points.txt").write_text("[espalier.systems]\ntoy.adder = toy_system:SYSTEM\n")
+        path = os.pathsep.join([str(info.parent), str(Path(__file__).parent)])
         self.log_file = folder / "log"
         with self.log_file.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", SERVE, str(make_bundle(folder / "bundle", 1))],
                 env=os.environ
-                | {"PYTHONPATH": str(Path(__file__).parent), "ESPALIER_ENVIRONMENT": "production"}
+                | {"PYTHONPATH": path, "ESPALIER_ENVIRONMENT": "production"}
                 | {"ESPALIER_KEYS_FILE": str(keys), "ESPALIER_HOME": str(folder / "home")},
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -209,7 +214,6 @@ def test_frames(service: Service, name: str) -> None:
     "line",
     [
         "GET / HTTP/9.9",
-        "GET /",
         "GARBAGE",
         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         "POST  /v1/adder/predict HTTP/1.1",
@@ -269,6 +273,26 @@ def test_requests_one_after_the_other_without_waiting(service: Service) -> None:
     answers = service.raw(data, answers=3)
     assert [status for status, _, _ in answers] == [200, 400, 200]
     assert json.loads(answers[2][2])["total"] == 31.0
+
+
+def test_a_body_that_comes_after_its_answer_is_no_next_request(service: Service) -> None:
+    at = urlsplit(service.url)
+    with socket.create_connection((at.hostname or "", at.port or 0), timeout=20) as connection:
+        stream = connection.makefile("rb")
+
+        def status() -> int:
+            first = stream.readline()
+            headers = dict(line.split(b": ", 1) for line in iter(lambda: stream.readline().strip(), b""))
+            stream.read(int(headers[b"content-length"]))
+            return int(first.split()[1])
+
+        for _ in range(3):
+            head = service.head(f"POST {BATCH} HTTP/1.1").replace(b"X-API-Key: esp_", b"X-API-Key: x")
+            connection.sendall(head + b"Content-Length: 200000\r\n\r\n")
+            assert status() == 401  # without its body
+            connection.sendall(b"x" * 200_000)
+            connection.sendall(service.post(GOOD))
+            assert status() == 200
 
 
 def test_an_upgrade_where_there_is_no_stream(service: Service) -> None:
