@@ -205,9 +205,12 @@ def bench(
 
 @app.command()
 def serve(
-    vertical: Annotated[str, typer.Argument(help="finance, manufacturing or healthcare")],
-    bundle: Annotated[list[str] | None, typer.Option(help="folder or models:/<system>@<alias>; repeatable")] = None,
-    host: str = "127.0.0.1",
+    vertical: Annotated[str, typer.Argument(envvar="ESPALIER_VERTICAL", help="finance, manufacturing or healthcare")],
+    bundle: Annotated[
+        list[str] | None,
+        typer.Option(envvar="ESPALIER_BUNDLES", help="folder or models:/<system>@<alias>; repeatable"),
+    ] = None,
+    host: Annotated[str, typer.Option(envvar="ESPALIER_HOST")] = "127.0.0.1",
     port: int = 8000,
 ) -> None:
     """The microservice of one vertical, until Ctrl+C or SIGTERM."""
