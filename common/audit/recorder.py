@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("espalier.audit")
 
 MOST_ROWS = 100_000
-BATCH_ROWS = 5_000
+BATCH_ROWS = 1_000  # their records take 2 KB each while they are written
 RETRY_S = 0.5
 CLOSE_S = 10.0  # how long closing waits for a database that is away; SIGTERM's grace is 30 s
 PURGE_S = 3600.0
