@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from common.errors import SystemUnavailable
@@ -118,14 +119,21 @@ def find(name: str) -> System:
     return system
 
 
-def in_vertical(vertical: str) -> list[System]:
-    """The working systems of one vertical; raises `SystemUnavailable` when there is none."""
+def in_vertical(vertical: str, *, may_be_empty: bool = False) -> list[System]:
+    """The working systems of one vertical; raises `SystemUnavailable` when there is none.
+
+    With `may_be_empty` a vertical that has a service, and no system yet, gives none.
+    """
     systems = [s for s in discover().values() if isinstance(s, System)]
     found = [s for s in systems if s.vertical == vertical]
-    if not found:
+    if not found and not (may_be_empty and _has_service(vertical)):
         known = ", ".join(sorted({s.vertical for s in systems}))
         raise SystemUnavailable("no system in this vertical", got=repr(vertical), expected=f"one of {known}")
     return found
+
+
+def _has_service(vertical: str) -> bool:
+    return vertical.isidentifier() and bool(find_spec(vertical) and find_spec(f"{vertical}.service"))
 
 
 def _load(entry: EntryPoint) -> System | Broken:

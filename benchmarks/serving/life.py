@@ -171,7 +171,10 @@ def memory(home: Path, model: Path, options: Namespace) -> dict[str, float]:
 def _requests(running: Running, n: int) -> int:
     done = 0
     while done < n:
-        seconds = float(ceil(min(30, max(2, (n - done) / 3000))))  # wrk takes whole ones
-        done += int(wrk(running, 32, seconds)["per_s"] * seconds)
+        seconds = ceil(min(30, max(2, (n - done) / 3000)))  # wrk takes whole ones
+        found = wrk(running, 32, seconds)
+        if found["failed"]:
+            raise RuntimeError(f"{found['failed']:.0f} requests of the memory test were not answered with 200")
+        done += int(found["requests"])
     time.sleep(2)
     return done

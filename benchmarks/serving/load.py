@@ -35,7 +35,11 @@ class Running:
     headers: Mapping[str, str]
 
     def kill(self) -> None:
-        """End the process and its children."""
+        """End the process and its children: BentoML's workers are in process groups of their own."""
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -78,7 +82,7 @@ def wait_until_up(running: Running, seconds: float = 90) -> None:
 
 
 def wrk(running: Running, connections: int, seconds: float) -> dict[str, float]:
-    """Requests per second, p50 and p99 (ms), and answers that were not 200."""
+    """Requests (and per second), p50 and p99 (ms), and answers that were not 200."""
     headers = {"Content-Type": "application/json", **running.headers}
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
@@ -88,6 +92,7 @@ def wrk(running: Running, connections: int, seconds: float) -> dict[str, float]:
         out = subprocess.run([*command, running.url + running.path], capture_output=True, text=True, check=True).stdout
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
     return {
+        "requests": float(re.search(r"(\d+) requests in", out)[1]),  # type: ignore[index]
         "per_s": float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]),  # type: ignore[index]
         "p50_ms": _ms(out, "50%"),
         "p99_ms": _ms(out, "99%"),

@@ -23,8 +23,10 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import life
+from fuzz import fuzz
 from load import Running, free_port, wait_until_up, wrk
 from model import ROW, train
+from overload import overload
 from table import write_table
 
 from common.files import write_whole
@@ -34,11 +36,7 @@ FASTAPI = ["fastapi==0.165.0", "uvicorn[standard]==0.54.0"]
 BENTOML = ["serve", "bentoml_service:Boosting", "-p", "{port}"]
 XGBOOST = "xgboost-cpu==3.2.0"
 PEERS = {  # name: (environment, packages, command)
-    "FastAPI by hand": (
-        "fastapi",
-        ["fastapi==0.115.14", "uvicorn[standard]==0.38.0"],
-        ["{python}", "fastapi_by_hand.py"],
-    ),
+    "FastAPI by hand": ("fastapi", FASTAPI, ["{python}", "fastapi_by_hand.py"]),
     "LitServe": ("litserve", ["litserve==0.2.19"], ["{python}", "litserve_server.py"]),
     "BentoML": ("bentoml", ["bentoml==1.4.39"], ["{bin}/bentoml", *BENTOML]),
     "MLServer": ("mlserver", ["mlserver==1.7.1"], ["{bin}/mlserver", "start", "{folder}"]),
@@ -52,6 +50,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="each peer is measured once in each; the median counts")
+    parser.add_argument("--overload-seconds", type=int, default=60, help="of each overload")
+    parser.add_argument("--cases", type=int, default=500, help="of the fuzzer, for each route and phase")
     parser.add_argument("--requests", type=int, default=1_000_000, help="of the memory test")
     parser.add_argument("--venvs", type=Path, default=Path.home() / ".cache" / "espalier-peers")
     parser.add_argument("--only", nargs="*", choices=["peers", *PARTS], default=["peers", *PARTS])
@@ -145,6 +145,8 @@ PARTS: dict[str, Callable[[Path, Path, argparse.Namespace], Any]] = {
     "swap": life.swap,
     "startup": life.startup,
     "memory": life.memory,
+    "overload": overload,
+    "fuzz": fuzz,
 }
 
 if __name__ == "__main__":

@@ -9,6 +9,13 @@ from common.files import write_whole
 
 BEGIN, END = "<!-- serving results -->\n", "<!-- end of serving results -->"
 
+OVERLOAD = (
+    "overload: requests of {name} at 4 times {capacity_per_s:,}/s for a minute | {goodput_per_s:,} answered a second "
+    "({goodput_share:.0%} of capacity; p99 {p99_ms:,.0f} ms), {refused_with_retry_after:,} refused with 503 and "
+    "`Retry-After`, {sent_and_neither:,} neither, {unsent:,} not sent as all connections waited; memory of the last "
+    "third {late_to_early} of the first"
+)
+
 
 def write_table(readme: Path, found: dict[str, Any]) -> None:
     """Put the table between the two marks."""
@@ -39,4 +46,10 @@ def table(found: dict[str, Any]) -> str:
         "memory": "memory after {requests:,} requests | {late_mb} MB, {ratio} of that after 10,000",
     }
     lines += [f"| {text.format(**found[part])} |" for part, text in texts.items() if part in found]
+    if fuzz := found.get("fuzz"):
+        cases, bad = sum(one["cases"] for one in fuzz.values()), sum(one["tracebacks"] for one in fuzz.values())
+        wrong = sum(bool(one["failures"]) for one in fuzz.values())
+        what = f"Schemathesis, {len(fuzz)} services ({', '.join(fuzz)})"
+        lines.append(f"| {what} | {bad} server errors, {wrong} services with a finding, in {cases:,} cases |")
+    lines += [f"| {OVERLOAD.format(name=name, **one)} |" for name, one in found.get("overload", {}).items()]
     return "\n".join(lines) + "\n"

@@ -8,7 +8,6 @@ lose. SIGTERM loses nothing: `close` writes what waits. While the database is aw
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -20,6 +19,7 @@ from pydantic_core import to_json
 
 from common.audit.masking import Mask
 from common.audit.store import AuditUnavailable, Store, pack
+from common.ids import random_id
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("espalier.audit")
 
 MOST_ROWS = 100_000
-BATCH_ROWS = 5_000
+BATCH_ROWS = 1_000  # their records take 2 KB each while they are written
 RETRY_S = 0.5
 CLOSE_S = 10.0  # how long closing waits for a database that is away; SIGTERM's grace is 30 s
 PURGE_S = 3600.0
@@ -115,7 +115,7 @@ class Recorder:
         `pair` is the id of the decision that a shadow shadows.
         """
         now, state = time.time(), scope["state"]
-        key = f"{int(now * 1000):012x}{os.urandom(6).hex()}"
+        key = f"{int(now * 1000):012x}{random_id()[:12]}"
         if self.waiting >= MOST_ROWS:
             self.dropped += n
             return key

@@ -6,15 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
-from starlette.middleware import Middleware
 
 from common import __version__
 from common.audit.gauges import AuditGauges
@@ -25,35 +23,33 @@ from common.errors import UsageError
 from common.monitoring.gauges import MonitorGauges
 from common.monitoring.online import Monitor
 from common.monitoring.routes import monitor_routes
+from common.serving.cards import card_of, card_routes
 from common.serving.deployments import deployment_routes
-from common.serving.lanes import Lanes
+from common.serving.lanes import Service
 from common.serving.limits import Limits
 from common.serving.metrics import Metrics
-from common.serving.observe import Observe
+from common.serving.observe import Observe, Record
+from common.serving.pages import add_docs
+from common.serving.pages import index as page
 from common.serving.predict import add_routes, own_route, pinned
 from common.serving.problems import Problem, install
-from common.serving.security.describe import add_security
+from common.serving.security.describe import add_refusals, add_security
+from common.serving.security.guard import Gate
 from common.serving.security.setup import secure
-from common.serving.slot import Slot
+from common.serving.slot import Slot, Status
+from common.serving.tracing import open_tracing
 from common.serving.v2.documents import show_examples
 from common.serving.v2.routes import add_inference_v2
 from common.serving.watch import Watch
 from common.system import Predictor, System, in_vertical
 
 
-class ModelCard(BaseModel):
-    """One system of the service and what serves it."""
+class Readiness(BaseModel):
+    """Whether requests can be answered; for each system its state, and the reason of a bad one."""
 
-    system: str
-    summary: str
-    risk: str
-    status: str
-    reason: str
-    version: str
-    created: str
-    simulated: bool
-    threads: int
-    routes: list[str]
+    status: Literal["ready", "not ready"]
+    systems: dict[str, Status]
+    reasons: dict[str, str]
 
 
 def create_app(
@@ -63,7 +59,7 @@ def create_app(
     predictors: Mapping[str, Predictor] | None = None,
     systems: Sequence[System] | None = None,
     limits: Limits | None = None,
-) -> FastAPI:
+) -> Service:
     """The service of one vertical.
 
     `bundles` maps full system names to bundle folders; a system without one gets its newest trained bundle,
@@ -76,11 +72,12 @@ def create_app(
     Raises `SystemUnavailable` for an unknown vertical and `UsageError` for a bundle of none of its systems.
     """
     limits, bundles, predictors = limits or Limits(), bundles or {}, predictors or {}
-    systems = in_vertical(vertical) if systems is None else systems
+    systems = in_vertical(vertical, may_be_empty=True) if systems is None else systems
     names = [system.name for system in systems]
     for name in (*bundles, *predictors):
         if name not in names:
-            raise UsageError("no such system in this service", got=repr(name), expected=f"one of {', '.join(names)}")
+            expected = f"one of {', '.join(names)}" if names else "none, as this vertical has no system yet"
+            raise UsageError("no such system in this service", got=repr(name), expected=expected)
 
     metrics = Metrics(lambda: [slot.state() for slot in slots])
     slots: list[Slot] = []
@@ -92,7 +89,7 @@ def create_app(
     watch = Watch(recorder)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Service) -> AsyncIterator[None]:
         if recorder:
             recorder.start()
         for slot in slots:
@@ -103,8 +100,12 @@ def create_app(
         await asyncio.to_thread(close_v2)
         if recorder:
             await asyncio.to_thread(recorder.close)
+        if app.tracing:
+            await asyncio.to_thread(app.tracing.close)
 
-    app = FastAPI(
+    app = Service(
+        docs_url=None,
+        redoc_url=None,
         title=f"Espalier {vertical}",
         version=__version__,
         summary="Every answer has X-Request-Id and X-Model-Version; every refusal is application/problem+json.",
@@ -112,10 +113,11 @@ def create_app(
     )
     app.state.metrics, app.state.slots = metrics, slots
     install(app, metrics.rejected)
-    app.add_middleware(Observe, metrics=metrics, most_body_bytes=limits.batch_body_bytes)
-    policy = secure(app, settings(), names, metrics.rejected)
-    app.state.lanes = {}
-    app.user_middleware.append(Middleware(Lanes, lanes=app.state.lanes, rejected=metrics.rejected))
+    record = Record(metrics)
+    app.add_middleware(Observe, record=record, rejected=metrics.rejected, most_body_bytes=limits.batch_body_bytes)
+    gate = secure(app, settings(), names, metrics.rejected)
+    app.tracing = open_tracing(vertical)
+    app.shorten(gate, record, metrics.rejected, limits.requests)
     for system in systems:
         on_batch = metrics.batch_rows.labels(system.name).observe
         slot = Slot(system, bundles.get(system.name), predictors.get(system.name), limits, on_batch)
@@ -126,7 +128,7 @@ def create_app(
             if hasattr(slot.kind, "routes"):
                 router = slot.kind.routes(lambda slot=slot: pinned(slot))
                 prefix = f"/v1/{system.short_name}"
-                policy.allow_own(system.name, prefix, router.routes)
+                gate.policy.allow_own(system.name, prefix, router.routes)
                 app.include_router(
                     router, prefix=prefix, tags=[system.short_name], dependencies=[Depends(own_route(slot, prefix))]
                 )
@@ -138,11 +140,13 @@ def create_app(
         metrics.registry.register(AuditGauges(recorder))
         app.include_router(audit_routes(recorder, monitors, metrics.registry))
     _add_service_routes(app, vertical, slots, limits)
-    _describe_problems(app, slots)
+    app.include_router(card_routes(app, slots, limits))
+    add_docs(app)
+    _describe_problems(app, slots, gate)
     return app
 
 
-def _on_live(app: FastAPI, slot: Slot, limits: Limits, watch: Watch) -> None:
+def _on_live(app: Service, slot: Slot, limits: Limits, watch: Watch) -> None:
     add_routes(app, slot, limits, watch)
     watch.begin(slot.monitor)
 
@@ -152,7 +156,13 @@ def _add_service_routes(app: FastAPI, vertical: str, slots: Sequence[Slot], limi
     async def live() -> dict[str, str]:
         return {"status": "live"}
 
-    @app.get("/health/ready", tags=["service"], summary="Every bundle is loaded and has passed its self-test.")
+    @app.get(
+        "/health/ready",
+        tags=["service"],
+        summary="Every bundle is loaded and has passed its self-test.",
+        responses={503: {"description": "Something is loading, has failed, or nothing serves", "model": Readiness}},
+        response_model=Readiness,
+    )
     async def ready() -> JSONResponse:
         # An untrained system is no fault of the service, as long as something serves.
         states = {slot.system.name: slot.status for slot in slots}
@@ -165,47 +175,12 @@ def _add_service_routes(app: FastAPI, vertical: str, slots: Sequence[Slot], limi
     async def metrics() -> Response:
         return Response(generate_latest(app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/v1/models", tags=["service"], summary="The systems of this service and their models.")
-    async def models() -> list[ModelCard]:
-        return [_card(app, slot, limits) for slot in slots]
-
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:
-        return HTMLResponse(_index(vertical, [_card(app, slot, limits) for slot in slots]))
+        return HTMLResponse(page(vertical, [card_of(app, slot, limits) for slot in slots]))
 
 
-def _card(app: FastAPI, slot: Slot, limits: Limits) -> ModelCard:
-    prefix = f"/v1/{slot.system.short_name}/"
-    return ModelCard(
-        system=slot.system.name,
-        summary=slot.system.summary,
-        risk=slot.system.risk,
-        status=slot.status,
-        reason=slot.reason,
-        version=slot.version,
-        created=slot.live().created if slot.status == "ready" else "",
-        simulated=slot.simulated,
-        threads=limits.threads,
-        routes=[path for path in app.openapi()["paths"] if path.startswith(prefix)],
-    )
-
-
-def _index(vertical: str, cards: Sequence[ModelCard]) -> str:
-    rows = "".join(
-        f"<tr><td><b>{escape(card.system)}</b><br>{escape(card.summary)}</td><td>{card.status}"
-        f"{' · simulated data' if card.simulated else ''}<br>{escape(card.version or card.reason)}</td>"
-        f"<td>{'<br>'.join(f'<code>POST {escape(route)}</code>' for route in card.routes)}</td></tr>"
-        for card in cards
-    )
-    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Espalier {escape(vertical)}</title>
-<style>body{{font:16px/1.5 system-ui;max-width:60rem;margin:3rem auto;padding:0 1rem}}
-td{{padding:.5rem 1rem .5rem 0;vertical-align:top;border-top:1px solid #ccc}}</style>
-<h1>Espalier {escape(vertical)}</h1><table>{rows}</table>
-<p><a href="docs">API docs</a> · <a href="v1/models">models</a> · <a href="health/ready">readiness</a> ·
-<a href="metrics">metrics</a></p></html>"""
-
-
-def _describe_problems(app: FastAPI, slots: Sequence[Slot]) -> None:
+def _describe_problems(app: FastAPI, slots: Sequence[Slot], gate: Gate) -> None:
     """Name the problem schema in OpenAPI once, to which the routes refer, and fill in examples of live models."""
     plain = app.openapi
 
@@ -213,7 +188,8 @@ def _describe_problems(app: FastAPI, slots: Sequence[Slot]) -> None:
         document = plain()
         schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        add_security(document)
+        add_security(document, gate)
+        add_refusals(document)
         show_examples(document, slots)
         schemas |= {**schema.pop("$defs", {}), "Problem": schema}
         return document

@@ -11,6 +11,7 @@ import asyncio
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,7 +33,6 @@ class _Job:
     rows: Sequence[Any]
     future: asyncio.Future[list[Any]]
     expires: float
-    timer: asyncio.TimerHandle
 
     def alive(self) -> bool:
         """False once answered, cancelled or past its deadline: such a job never reaches the model."""
@@ -61,6 +61,8 @@ class Batcher:
         self._warm, self._on_batch = warm, on_batch
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._held: _Job | None = None
+        self._due: deque[_Job] = deque()  # in the order of their deadlines; one timer for all, as each would cost 2 µs
+        self._sweeper: asyncio.TimerHandle | None = None
         self._closing = False
         self._row_s = inf  # of the latest batch of one row
         self._submitted = 0  # rows, written by the event loop only
@@ -102,9 +104,12 @@ class Batcher:
                 expected=f"at most {limits.queued_rows}",
                 fix=f"retry after {Overloaded.retry_after} s",
             )
-        timer = loop.call_later(limits.deadline_s, self._expire, future)
+        job = _Job(rows, future, time.monotonic() + limits.deadline_s)
+        self._due.append(job)
+        if self._sweeper is None:
+            self._sweeper = loop.call_later(limits.deadline_s, self._expire, loop)
         self._submitted += len(rows)
-        self._queue.put(_Job(rows, future, time.monotonic() + limits.deadline_s, timer))
+        self._queue.put(job)
         return future
 
     def close(self) -> None:
@@ -113,13 +118,14 @@ class Batcher:
         self._queue.put(None)
         self._thread.join()
 
-    def _expire(self, future: asyncio.Future[list[Any]]) -> None:
-        late = DeadlineExceeded(
-            "no answer in time",
-            expected=f"one within {self._limits.deadline_s:g} s",
-            fix="retry later or send fewer rows",
-        )
-        _settle(future, late)
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        now, deadline_s = time.monotonic(), self._limits.deadline_s
+        while self._due and (self._due[0].expires <= now or self._due[0].future.done()):
+            late = DeadlineExceeded(
+                "no answer in time", expected=f"one within {deadline_s:g} s", fix="retry later or send fewer rows"
+            )
+            _settle(self._due.popleft().future, late)
+        self._sweeper = loop.call_later(self._due[0].expires - now, self._expire, loop) if self._due else None
 
     def _run(self) -> None:
         with threadpool_limits(self._limits.threads):  # OpenMP's count belongs to the calling thread
@@ -132,7 +138,13 @@ class Batcher:
                 if len(batch) == len(batch[0].rows) == 1:
                     self._row_s = time.perf_counter() - started
                 self._finished = self._taken
-                batch[0].future.get_loop().call_soon_threadsafe(_deliver, batch, outcomes)
+                batch[0].future.get_loop().call_soon_threadsafe(self._deliver, batch, outcomes)
+
+    def _deliver(self, batch: list[_Job], outcomes: list[list[Any] | Exception]) -> None:
+        for job, outcome in zip(batch, outcomes, strict=True):
+            _settle(job.future, outcome)
+        while self._due and self._due[0].future.done():
+            self._due.popleft()
 
     def _next_batch(self) -> list[_Job]:
         """Wait for one job, then take what else is queued up to the row cap; empty when closed."""
@@ -198,12 +210,6 @@ class Batcher:
             else:
                 error.add_note(f"in rows[{low}] of the request")
         return error
-
-
-def _deliver(batch: list[_Job], outcomes: list[list[Any] | Exception]) -> None:
-    for job, outcome in zip(batch, outcomes, strict=True):
-        job.timer.cancel()
-        _settle(job.future, outcome)
 
 
 def _settle(future: asyncio.Future[list[Any]], outcome: list[Any] | Exception) -> None:

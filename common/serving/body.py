@@ -15,9 +15,7 @@ def limited(scope: Scope, receive: Receive, most_bytes: int) -> Receive:
     async def counted() -> Message:
         nonlocal size
         if size < 0:
-            announced = next((value for key, value in scope["headers"] if key == b"content-length"), b"0")
-            if int(announced) > most_bytes:
-                raise _too_large(f"{int(announced):,} bytes", most_bytes)
+            _check_announced(scope, most_bytes)
             size = 0
         message = await receive()
         size += len(message.get("body", b""))
@@ -28,16 +26,27 @@ def limited(scope: Scope, receive: Receive, most_bytes: int) -> Receive:
     return counted
 
 
-async def read_all(receive: Receive) -> bytes:
-    """The whole body; raises `ClientDisconnect` when the client leaves before its end."""
-    chunks = []
+async def read_all(scope: Scope, receive: Receive, most_bytes: int) -> bytes:
+    """The whole body; raises `RequestTooLarge` as `limited` does, `ClientDisconnect` when the client leaves before."""
+    _check_announced(scope, most_bytes)
+    chunks, size = [], 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        chunks.append(message.get("body", b""))
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > most_bytes:
+            raise _too_large(f"more than {most_bytes:,} bytes", most_bytes)
+        chunks.append(chunk)
         if not message.get("more_body", False):
-            return b"".join(chunks)
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _check_announced(scope: Scope, most_bytes: int) -> None:
+    announced = next((value for key, value in scope["headers"] if key == b"content-length"), b"0")
+    if int(announced) > most_bytes:
+        raise _too_large(f"{int(announced):,} bytes", most_bytes)
 
 
 def _too_large(got: str, most_bytes: int) -> RequestTooLarge:

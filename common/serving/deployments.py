@@ -205,7 +205,12 @@ def _remember(slot: Slot) -> None:
 async def _open(slot: Slot, address: str) -> Live:
     """Load and self-test a bundle beside what serves; the reason of a failure goes to the log, it may name paths."""
     try:
-        path = await _fetch(address) if address.startswith("models:/") else _trained(slot.system.name, address)
+        if address.startswith("models:/"):
+            if not address.startswith(f"models:/{slot.system.name}@"):
+                raise Refused("a bundle of another system", got=address, expected=f"models:/{slot.system.name}@<alias>")
+            path = await _fetch(address)
+        else:
+            path = _trained(slot.system.name, address)
         return await slot.open(path)
     except RequestError:
         raise
@@ -233,7 +238,8 @@ async def _fetch(address: str) -> Path:
         if process.returncode is None:
             process.kill()
     if process.returncode:
-        logger.error("%s cannot be fetched: %s", address, err.decode(errors="replace").strip()[-500:])
+        said = err.decode(errors="replace").strip().rpartition("\n")[2]
+        logger.error("%s cannot be fetched: %s", address, said[-500:])
         raise Refused("the registry has no such bundle", got=address, fix="see the log of the service")
     return Path(out.decode().splitlines()[-1])
 

@@ -17,5 +17,7 @@ class Limits:
     queued_rows: int = 4096
     """Most rows waiting for one model before requests are refused with 503."""
     deadline_s: float = 10.0
+    requests: int = 256
+    """Most requests in flight; a `POST` beyond it is refused with 503 before it is looked at."""
     threads: int = 1
     """Native threads (OpenMP, BLAS) of each model's inference thread."""

@@ -8,17 +8,18 @@ solving, no second parse, no response objects. With batcher, id and metrics a re
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from common.serving.body import limited, read_all
+from common.serving.body import read_all
+from common.serving.lanes import Answer, Lane, Service
 from common.serving.limits import Limits
 from common.serving.problems import MEDIA_TYPE, UnsupportedMediaType, invalid_body
 from common.serving.security import describe
@@ -28,9 +29,6 @@ from common.serving.wire import Wire, wires
 from common.system import Predictor
 
 PINNED: ContextVar[Live | None] = ContextVar("live", default=None)
-
-# Only a request that waits this long (s) is worth a task that watches for its client to leave.
-PATIENCE_S = 0.05
 REFUSALS = {
     400: "The body is not JSON",
     413: "The body or the number of rows is over the limit",
@@ -41,7 +39,7 @@ REFUSALS = {
 } | describe.REFUSALS
 
 
-def add_routes(app: FastAPI, slot: Slot, limits: Limits, watch: Watch) -> None:
+def add_routes(app: Service, slot: Slot, limits: Limits, watch: Watch) -> None:
     """Add (or replace) `POST /v1/<system>/predict` and `.../predict/batch`, typed and exemplified by the live model."""
     path, name = f"/v1/{slot.system.short_name}/predict", slot.system.short_name
     app.openapi_schema = None
@@ -50,14 +48,14 @@ def add_routes(app: FastAPI, slot: Slot, limits: Limits, watch: Watch) -> None:
     pairs = slot.live().examples[:3] if ready else []
     shown = [(pair["request"], pair["response"]) for pair in pairs]
     shown_rows = [({"rows": [q for q, _ in shown]}, {"rows": [a for _, a in shown]})] if shown else []
-    single = _endpoint(slot, watch, limits.body_bytes, batch=False)
-    batch = _endpoint(slot, watch, limits.batch_body_bytes, batch=True)
+    single = _lane(slot, watch, limits.body_bytes, batch=False)
+    batch = _lane(slot, watch, limits.batch_body_bytes, batch=True)
     _add(app, path, name, f"{slot.system.summary} One request.", one, shown[:1], single)
     _add(app, f"{path}/batch", f"{name}_batch", "Many requests at once, in order.", many, shown_rows, batch)
 
 
 def _add(
-    app: FastAPI, path: str, name: str, summary: str, wire: Wire, shown: list[tuple[Any, Any]], asgi: ASGIApp
+    app: Service, path: str, name: str, summary: str, wire: Wire, shown: list[tuple[Any, Any]], lane: Lane
 ) -> None:
     async def documented(body: Any) -> None:
         """Never called; its annotation tells OpenAPI what the ASGI app reads."""
@@ -77,8 +75,8 @@ def _add(
         tags=[name.removesuffix("_batch")],
         openapi_extra=_examples(*shown[0]) if shown else {},
     )
-    route.app = asgi
-    app.state.lanes[path] = asgi
+    route.app = _long_way(lane)
+    app.lanes[path] = lane
     routes = app.router.routes
     place = next((i for i, old in enumerate(routes) if getattr(old, "path", "") == path), len(routes))
     routes[place : place + 1] = [route]
@@ -92,10 +90,10 @@ def _examples(request: Any, response: Any) -> dict[str, Any]:
     }
 
 
-def _endpoint(slot: Slot, watch: Watch, most_bytes: int, *, batch: bool) -> ASGIApp:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+def _lane(slot: Slot, watch: Watch, most_bytes: int, *, batch: bool) -> Lane:
+    async def answer(scope: Scope, receive: Receive) -> Answer:
         _check_json(scope)
-        body = await read_all(limited(scope, receive, most_bytes))
+        body = await read_all(scope, receive, most_bytes)
         watch.admit()
         live = slot.choose(scope)
         wire = live.wires[batch]
@@ -104,14 +102,24 @@ def _endpoint(slot: Slot, watch: Watch, most_bytes: int, *, batch: bool) -> ASGI
         except ValidationError as error:
             raise invalid_body(error, wire.schema) from None
         rows = asked.rows if batch else (asked,)
-        answers = await _wait(live.batcher.submit(rows, alone=scope["state"].get("alone", False)), receive)
+        started = time.perf_counter()
+        answers = await held(scope, live.batcher.submit(rows, alone=scope["state"].get("alone", False)))
+        scope["state"]["model"] = live, len(rows), started, time.perf_counter()
         decision = watch.rows(scope, live, rows, answers)
         content = wire.dump(wire.response.model_construct(rows=answers) if batch else answers[0])
+        if slot.rival:
+            watch.shadow(slot, scope, body, batch, answers, decision)
+        return live, decision, content
+
+    return answer
+
+
+def _long_way(lane: Lane) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        live, decision, content = await lane(scope, receive)
         headers = [*live.headers, *decision, (b"content-length", str(len(content)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
-        if slot.rival:
-            watch.shadow(slot, scope, body, batch, answers, decision)
 
     return app
 
@@ -140,7 +148,13 @@ def own_route(slot: Slot, prefix: str) -> Callable[[Request, Response], Awaitabl
 
 
 def _check_json(scope: Scope) -> None:
-    content_type = next((value for key, value in scope["headers"] if key == b"content-type"), b"")
+    content_type = b""
+    for key, value in scope["headers"]:
+        if key == b"content-type":
+            content_type = value
+        elif key == b"content-encoding" and value.strip().lower() != b"identity":
+            got = value.decode("latin-1")[:60]
+            raise UnsupportedMediaType("the body is compressed", got=got, expected="plain JSON", fix="send it as it is")
     media_type = content_type.partition(b";")[0].strip().lower()
     if media_type != b"application/json":
         got = media_type.decode("latin-1")[:60] or "no content type"
@@ -149,22 +163,7 @@ def _check_json(scope: Scope) -> None:
         )
 
 
-async def _wait(future: asyncio.Future[list[Any]], receive: Receive) -> list[Any]:
-    """The answers, unless the client leaves first: then the rows are taken back from the queue."""
-    if future.done():
-        return future.result()
-    watching: list[asyncio.Task[None]] = []
-
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        if not future.done():
-            future.set_exception(ClientDisconnect())
-
-    timer = asyncio.get_running_loop().call_later(PATIENCE_S, lambda: watching.append(asyncio.create_task(watch())))
-    try:
-        return await future
-    finally:
-        timer.cancel()
-        for task in watching:
-            task.cancel()
+def held(scope: Scope, future: asyncio.Future[list[Any]]) -> asyncio.Future[list[Any]]:
+    """`future`, which ends with `ClientDisconnect` when the client leaves first: the rows are then taken back."""
+    scope["state"]["future"] = future  # `BoundedProtocol.connection_lost` looks here
+    return future

@@ -184,6 +184,16 @@ def respond(error: Exception, request_id: str, rejected: Counter, path: str = ""
     """
     problem = problem_of(error, request_id)
     rejected.labels(problem.type.rpartition(":")[2]).inc()
+    return _response(error, problem, path)
+
+
+def refusal(error: RequestError, path: str = "") -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, headers and content of a refusal that is the same for all."""
+    response = _response(error, problem_of(error), path)
+    return response.status_code, response.raw_headers, bytes(response.body)
+
+
+def _response(error: Exception, problem: Problem, path: str) -> Response:
     headers = dict(getattr(error, "headers", None) or {})
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(error.retry_after)

@@ -18,6 +18,7 @@ from common.serving.batcher import Batcher
 from common.serving.limits import Limits
 from common.serving.metrics import ModelState
 from common.serving.rival import Rival
+from common.serving.security.headers import start_of_answer
 from common.serving.wire import Wire, wires
 from common.system import Predictor, System
 
@@ -37,6 +38,7 @@ class Live:
     created: str
     simulated: bool
     headers: tuple[tuple[bytes, bytes], ...]
+    head: bytes
     examples: list[dict[str, Any]]
     wires: tuple[Wire, Wire]
     monitor: Monitor | None
@@ -44,6 +46,7 @@ class Live:
     sensitive: frozenset[str]
     audited: bool
     path: Path | None
+    facts: dict[str, Any]
 
     def close(self) -> None:
         """Answer what is queued, then stop."""
@@ -98,17 +101,18 @@ class Slot:
         """Load the given bundle, or the newest one of this machine; a failure becomes status and reason."""
         if self.kind is None:
             return
+        path = self._bundle
         try:
             if self._given:
                 self._live = await asyncio.to_thread(self._start, self._given, None)
-            elif path := self._bundle or self._remembered() or newest(self.system.name):
+            elif path := path or self._remembered() or newest(self.system.name):
                 self._live = await asyncio.to_thread(self._open, path)
             else:
                 self.status, self.reason = "untrained", f"no model is trained yet; {self._how_to_train()}."
                 return
         except EspalierError as error:  # one broken bundle must not keep the other systems from serving
             logger.error("%s cannot be served: %s", self.system.name, error)
-            self.status, self.reason = "failed", str(error)
+            self.status, self.reason = "failed", str(error).replace(str(path), path.name if path else "")
             return
         except Exception as error:
             logger.exception("%s cannot be served", self.system.name)
@@ -228,6 +232,7 @@ class Slot:
             created,
             simulated,
             tuple(headers),
+            start_of_answer(headers),
             examples,
             shapes,
             monitor,
@@ -235,7 +240,16 @@ class Slot:
             sensitive=frozenset(getattr(predictor, "sensitive", ())),
             audited=bundle is not None,
             path=bundle.path if bundle else None,
+            facts=_facts(bundle),
         )
 
     def _how_to_train(self) -> str:
         return f"run `espalier train {self.system.name}` and restart"
+
+
+def _facts(bundle: Bundle | None) -> dict[str, Any]:
+    """What `/v1/models/<system>` tells of a bundle."""
+    if bundle is None:
+        return {"metrics": {}, "data": {}, "card": ""}
+    card = bundle.read("CARD.md").decode() if "CARD.md" in bundle.manifest.files else ""
+    return {"metrics": bundle.json("metrics.json"), "data": bundle.json("data.json"), "card": card}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.serving.security.guard import Gate
+from common.serving.security.policy import OPEN
+
 REFUSALS = {
     401: "No credential, or one that is not accepted",
     403: "The credential lacks the scope",
@@ -18,7 +21,29 @@ SCHEMES: dict[str, Any] = {
 }
 
 
-def add_security(document: dict[str, Any]) -> None:
-    """Put the two schemes into an OpenAPI document, either of them for every route."""
+PROBLEM = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+
+
+def add_security(document: dict[str, Any], gate: Gate) -> None:
+    """Put the two schemes into an OpenAPI document, either of them for every route that is not open."""
+    if gate.authenticate is None:
+        return
     document.setdefault("components", {})["securitySchemes"] = SCHEMES
     document["security"] = [{name: []} for name in SCHEMES]
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if gate.policy.needed(method.upper(), path) is OPEN:
+                operation["security"] = []
+
+
+def add_refusals(document: dict[str, Any]) -> None:
+    """Every refusal of every route is a problem; those that a route describes itself stay as they are."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            responses = operation["responses"]
+            if "422" in responses and "application/json" in responses["422"].get("content", {}):
+                del responses["422"]  # FastAPI's own, which is never sent
+            responses.setdefault("4XX", {"description": "Refused", **PROBLEM})
+            responses.setdefault("5XX", {"description": "Cannot be answered now", **PROBLEM})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        document.get("components", {}).get("schemas", {}).pop(unused, None)

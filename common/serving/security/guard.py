@@ -7,13 +7,14 @@ It belongs inside `Observe`, which gives the request its id and counts the refus
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from prometheus_client import Counter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from common.errors import RequestError
+from common.errors import Overloaded, RequestError
 from common.serving.problems import respond
 from common.serving.security.authenticate import BEARER, Authenticate
 from common.serving.security.buckets import RateLimit
@@ -28,39 +29,17 @@ logger = logging.getLogger("espalier.security")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class Guard:
-    """Writes the caller's id to `scope["state"]["caller"]`. Without `authenticate` everybody may do everything."""
+class Gate:
+    """Decides who may pass. Without `authenticate` everybody may do everything."""
 
     def __init__(
-        self,
-        app: ASGIApp,
-        policy: Policy,
-        authenticate: Authenticate | None,
-        rates: RateLimit,
-        rejected: Counter,
-        origins: Sequence[str] = (),
+        self, policy: Policy, authenticate: Authenticate | None, rates: RateLimit, origins: Sequence[str] = ()
     ) -> None:
-        self.app, self.policy, self.authenticate, self.rates = app, policy, authenticate, rates
-        self.rejected, self.origins = rejected, frozenset(origins)
+        self.policy, self.authenticate, self.rates, self.origins = policy, authenticate, rates, frozenset(origins)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Admit or refuse; see the module."""
-        if scope["type"] == "lifespan":
-            try:
-                await self.app(scope, receive, send)
-            finally:
-                await self.rates.close()
-            return
-        state = scope.setdefault("state", {})
+    async def admit(self, scope: Scope, state: dict[str, Any]) -> None:
+        """Writes the caller's id to `state["caller"]`, or raises the `RequestError` of a refusal."""
         state["caller"] = "anonymous"
-        try:
-            await self._admit(scope, state)
-        except RequestError as error:
-            await self._refuse(error, scope, receive, send)
-            return
-        await self.app(scope, timely(receive) if scope["type"] == "http" else receive, send)
-
-    async def _admit(self, scope: Scope, state: dict[str, object]) -> None:
         path, headers = scope["path"], scope["headers"]
         shown = credential(headers, len(scope.get("raw_path") or path) + len(scope["query_string"]))
         method = scope["method"] if scope["type"] == "http" else "WS"
@@ -102,11 +81,43 @@ class Guard:
         if not here and origin not in self.origins:
             raise Forbidden("asked by a page of another site", expected="a page of this service or an allowed origin")
 
+
+class Guard:
+    """The middleware around a gate."""
+
+    def __init__(self, app: ASGIApp, gate: Gate, rejected: Counter) -> None:
+        self.app, self.gate, self.rejected = app, gate, rejected
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Admit or refuse; see the module."""
+        if scope["type"] == "lifespan":
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                await self.gate.rates.close()
+            return
+        try:
+            await self.gate.admit(scope, scope.setdefault("state", {}))
+        except RequestError as error:
+            await self._refuse(error, scope, receive, send)
+            return
+        await self.app(scope, timely(receive) if scope["type"] == "http" else receive, send)
+
     async def _refuse(self, error: RequestError, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope["state"]
-        fields = {key: state[key] for key in ("request_id", "caller") if key in state}
-        logger.info("refused", extra={"fields": {**fields, "status": error.status}})
+        note_refusal(error, state)
         if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
             await send({"type": "websocket.close", "code": 1008, "reason": type(error).__name__})
             return
         await respond(error, state.get("request_id", ""), self.rejected, scope["path"])(scope, receive, send)
+
+
+def note_refusal(error: RequestError, state: Mapping[str, Any]) -> None:
+    """Who was refused, in the log."""
+    fields = {key: state[key] for key in ("request_id", "caller") if key in state}
+    logger.info("refused", extra={"fields": {**fields, "status": error.status}})
+
+
+def crowded() -> Overloaded:
+    """The refusal of a request beyond `Limits.requests`."""
+    return Overloaded("too many requests are in flight", fix=f"retry after {Overloaded.retry_after} s")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from common.errors import UsageError
 
 Header = tuple[bytes, bytes]
+CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 NOT_SNIFFED = (b"x-content-type-options", b"nosniff")
 NO_REFERRER = (b"referrer-policy", b"no-referrer")
@@ -22,13 +24,8 @@ DATA = (NOT_SNIFFED, NO_REFERRER, (b"content-security-policy", b"default-src 'no
 """JSON, text, images: nothing in them may run or load anything, should a browser show them."""
 
 _FENCE = "frame-ancestors 'none'; base-uri 'none'; object-src 'none'; form-action 'self'"
-# Swagger UI and ReDoc come from a CDN and start by an inline script; FastAPI writes both.
-_DOCS = (
-    f"default-src 'self'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; worker-src 'self' blob:; "
-    f"style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
-    f"font-src 'self' https://fonts.gstatic.com; "
-    f"img-src 'self' data: https://fastapi.tiangolo.com https://cdn.redoc.ly; {_FENCE}"
-)
+# Swagger UI writes styles into its elements.
+_DOCS = f"default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; {_FENCE}"
 # Gradio compiles templates in the browser and plays sound and pictures from blobs.
 _CONSOLE = (
     f"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src 'self' blob:; "
@@ -37,7 +34,7 @@ _CONSOLE = (
 )
 _PAGE = f"default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; {_FENCE}"
 # First segment of the path -> what pages below it may load. Our own pages have styles and pictures, no script.
-PAGES = {"docs": _DOCS, "redoc": _DOCS, "console": _CONSOLE}
+PAGES = {"docs": _DOCS, "console": _CONSOLE}
 
 CLOSING = frozenset({408, 431})
 """After these the connection has a request in it that nobody will read to its end."""
@@ -57,14 +54,15 @@ class SecureHeaders:
 
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = _secured(message, scope)
+                message["headers"] = secured(message["status"], message.get("headers", ()), scope)
             await send(message)
 
         await self.app(scope, receive, send_secured)
 
 
-def _secured(message: Message, scope: Scope) -> list[Header]:
-    given = message.get("headers", ())
+def secured(status: int, given: Iterable[Header], scope: Scope) -> list[Header]:
+    """The headers of an answer and what belongs to them."""
+    given = list(given)
     page = caching = False
     for name, value in given:
         if name == b"content-type":
@@ -76,9 +74,22 @@ def _secured(message: Message, scope: Scope) -> list[Header]:
         headers.append(NOT_STORED)
     if scope["scheme"] == "https":  # by uvicorn from X-Forwarded-Proto, when the proxy is a trusted one
         headers.append(TLS_ONLY)
-    if message["status"] in CLOSING:
+    if status in CLOSING:
         headers.append(CLOSE)
     return headers
+
+
+def start_of_answer(given: Iterable[Header]) -> bytes:
+    """Status line (200) and headers that all answers of one model share, for a connection to send as they are."""
+    headers = [*given, *DATA, NOT_STORED]
+    if any(CONTROL.search(name + value) for name, value in headers):
+        raise ValueError(f"a control character in a header of {headers}")
+    return b"HTTP/1.1 200 OK\r\n" + b"".join(lines(headers))
+
+
+def lines(headers: Iterable[Header]) -> list[bytes]:
+    """Headers as they are sent."""
+    return [b"%b: %b\r\n" % header for header in headers]
 
 
 def _page_headers(path: str) -> tuple[Header, ...]:

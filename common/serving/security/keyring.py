@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import logging
 import secrets
@@ -35,6 +36,9 @@ class Keyring:
         self._seen = self._mark()
         self._looked = time.monotonic()
         self._entries = self._read()
+        # Keys that were right, by a keyed hash that takes 0.6 µs and tells nothing by its time. OpenSSL's takes three
+        # times as long and gives the interpreter away meanwhile.
+        self._secret, self._accepted = secrets.token_bytes(64), dict[bytes, _Entry]()
         # An unknown id is checked against this: it takes as long as a known one and never matches.
         self._nobody = _Entry(secrets.token_bytes(32), secrets.token_bytes(32), 0.0, Caller("", frozenset(), 0, 0))
 
@@ -48,12 +52,17 @@ class Keyring:
         """The caller of a key, or None, for whatever reason."""
         if time.monotonic() - self._looked > LOOK_S:
             self._look()
-        match = KEY.fullmatch(key)
-        if not match:
-            return None
-        entry = self._entries.get(match[1], self._nobody)
-        right = hmac.compare_digest(hmac.digest(entry.salt, match[2].encode(), "sha256"), entry.hash)
-        return entry.caller if right and time.time() < entry.expires else None
+        mark = hashlib.blake2b(key.encode(), key=self._secret).digest()
+        entry = self._accepted.get(mark)
+        if entry is None:
+            match = KEY.fullmatch(key)
+            if not match:
+                return None
+            entry = self._entries.get(match[1], self._nobody)
+            if not hmac.compare_digest(hmac.digest(entry.salt, match[2].encode(), "sha256"), entry.hash):
+                return None
+            self._accepted[mark] = entry
+        return entry.caller if time.time() < entry.expires else None
 
     def _look(self) -> None:
         """Read a changed file; one that cannot be read changes nobody's access, and the log says so until mended."""
@@ -63,6 +72,7 @@ class Keyring:
             return
         try:
             self._entries = self._read()
+            self._accepted.clear()
         except UsageError as error:
             logger.error("the keys stay as they were: %s", error)
         else:

@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from common.errors import UsageError
 from common.serving.security.authenticate import Authenticate
 from common.serving.security.buckets import Buckets, RateLimit
-from common.serving.security.guard import Guard
+from common.serving.security.guard import Gate, Guard
 from common.serving.security.headers import SecureHeaders, cors, origins_of
 from common.serving.security.keyring import Keyring
 from common.serving.security.policy import RULES, Policy
@@ -57,10 +57,10 @@ class SecuritySettings(Protocol):
     def tracking_uri(self) -> str: ...  # noqa: D102
 
 
-def secure(app: FastAPI, settings: SecuritySettings, systems: Sequence[str], rejected: Counter) -> Policy:
+def secure(app: FastAPI, settings: SecuritySettings, systems: Sequence[str], rejected: Counter) -> Gate:
     """Put guard, headers and CORS around `app`; call it once `Observe` is added, the order is then right.
 
-    `systems` are full names. Returns the policy, to which a system's own routes are added (`Policy.allow_own`).
+    `systems` are full names. Returns the gate, to whose policy a system's own routes are added (`Policy.allow_own`).
     Raises `UsageError` when a setting is wrong or, in production, authentication is missing or a secret is weak.
     """
     authenticate = authenticator(settings)
@@ -68,19 +68,13 @@ def secure(app: FastAPI, settings: SecuritySettings, systems: Sequence[str], rej
         check_production(settings, authenticate)
     rules = RULES if settings.metrics_open else (("GET", "/metrics", "metrics"), *RULES)
     policy, origins = Policy(systems, rules), origins_of(settings.cors_origins)
-    guard = Middleware(
-        Guard,
-        policy=policy,
-        authenticate=authenticate,
-        rates=_rates(settings.redis_url),
-        rejected=rejected,
-        origins=origins,
-    )
-    app.user_middleware.append(guard)  # innermost: Observe has given the request its id
+    gate = Gate(policy, authenticate, _rates(settings.redis_url), origins)
+    # innermost: Observe has given the request its id
+    app.user_middleware.append(Middleware(Guard, gate=gate, rejected=rejected))
     app.add_middleware(SecureHeaders)
     if origins:
         app.add_middleware(CORSMiddleware, **cors(origins))  # type: ignore[arg-type]
-    return policy
+    return gate
 
 
 def authenticator(settings: SecuritySettings) -> Authenticate | None:

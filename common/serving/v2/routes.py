@@ -8,8 +8,10 @@ answers with the table's columns, unless the request names outputs that the tabl
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastapi import FastAPI
@@ -21,14 +23,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from common import __version__
 from common.errors import DeadlineExceeded, EspalierError, RequestError, SystemUnavailable
 from common.serving.batcher import Batcher
-from common.serving.body import limited, read_all
+from common.serving.body import read_all
 from common.serving.limits import Limits
-from common.serving.predict import _wait
+from common.serving.predict import held
 from common.serving.problems import Malformed, UnsupportedMediaType, invalid_body, respond, shown_value
 from common.serving.slot import Live, Slot
 from common.serving.v2.documents import Shown, add_documented
 from common.serving.v2.fields import check_inputs, contract
-from common.serving.v2.rows import Output, of_rows, of_table, takes_columns, to_columns, to_rows
+from common.serving.v2.rows import Output, of_rows, of_table, some_rows, takes_columns, to_columns, to_rows
 from common.serving.v2.schema import InferenceRequest
 from common.serving.v2.tensors import Decoded, read_request, write_response, wrong
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from common.tables import Column
 
 TABLE_ROWS = 256
+SHADOWED_ROWS = 64  # of a large request; a challenger would take longer for all of them than the champion
 LARGE_BYTES = 16 * 1024  # a larger body is decoded off the event loop (from about half a millisecond)
 WAITING_TABLES = 16  # large requests that may wait for the tables' thread before 503
 MEDIA_TYPES = (b"", b"application/json", b"application/octet-stream")
@@ -53,6 +56,9 @@ class Watcher(Protocol):
     def admit(self) -> None: ...  # noqa: D102
     def rows(self, scope: Scope, live: Live, requests: Sequence[Any], answers: Sequence[Any]) -> Headers: ...  # noqa: D102
     def table(self, scope: Scope, live: Live, columns: Mapping[str, Column], table: pyarrow.Table) -> Headers: ...  # noqa: D102
+    def shadow(  # noqa: D102
+        self, slot: Slot, scope: Scope, body: bytes, batch: bool, answers: Sequence[Any], decision: Headers
+    ) -> None: ...
 
 
 class UnknownModel(RequestError):
@@ -130,7 +136,7 @@ def add_inference_v2(
         watch.admit()
         slot, live = live_of(scope)
         json_bytes = _json_bytes(scope)
-        body = await read_all(limited(scope, receive, limits.batch_body_bytes))
+        body = await read_all(scope, receive, limits.batch_body_bytes)
         if "version" not in scope["path_params"]:
             live = slot.choose(scope)
         try:
@@ -143,11 +149,14 @@ def add_inference_v2(
                     return write_response(head, outputs, _binary(asked, outputs))
 
                 many = len(outputs) > 0 and len(outputs[0][2]) >= TABLE_ROWS
-                content, json_part = (await _wait(large(write), receive))[0] if many else write()
+                content, json_part = (await held(scope, large(write)))[0] if many else write()
         except TimeoutError:
             expected = f"one within {limits.deadline_s:g} s"
             raise DeadlineExceeded("no answer in time", expected=expected, fix="send fewer rows") from None
         await _send(send, content, live, json_part, decision)
+        if slot.rival:
+            shadowed, told = scope["state"]["answered"]()
+            watch.shadow(slot, scope, to_json({"rows": shadowed}, inf_nan_mode="null"), True, told, decision)
 
     async def answer(
         scope: Scope, live: Live, body: bytes, json_bytes: int | None, receive: Receive
@@ -175,16 +184,22 @@ def add_inference_v2(
                 raise invalid_body(error, wire.schema) from None
 
         async def run(job: Callable[[], Any], is_large: bool) -> Any:
-            return (await _wait(large(job), receive))[0] if is_large else job()
+            return (await held(scope, large(job)))[0] if is_large else job()
 
         asked, inputs, rows = await run(decode, len(body) > LARGE_BYTES)
         wanted = list(dict.fromkeys(output.name for output in asked.outputs))
         if rows >= TABLE_ROWS and takes_columns(predictor, tensors):
+            started = time.perf_counter()
             columns, table, outputs = await run(score, True)
+            scope["state"]["model"] = live, rows, started, time.perf_counter()
             if outputs is not None:
+                scope["state"]["answered"] = lambda: _sample(columns, table)
                 return asked, outputs, watch.table(scope, live, columns, table)
         requests = await run(validate, rows >= TABLE_ROWS)
-        answers = await _wait(live.batcher.submit(requests), receive)
+        started = time.perf_counter()
+        answers = await held(scope, live.batcher.submit(requests))
+        scope["state"]["model"] = live, rows, started, time.perf_counter()
+        scope["state"]["answered"] = lambda: (requests, answers)
         decision = watch.rows(scope, live, requests, answers)
         return asked, await run(lambda: of_rows(answers, tensors, wanted), rows >= TABLE_ROWS), decision
 
@@ -216,6 +231,11 @@ def _refusing(app: FastAPI, handler: Handler) -> ASGIApp:
             await response(scope, receive, send)
 
     return asgi
+
+
+def _sample(columns: Mapping[str, Column], table: pyarrow.Table) -> tuple[list[dict[str, Any]], list[SimpleNamespace]]:
+    requests, answers = some_rows(columns, table, SHADOWED_ROWS)
+    return requests, [SimpleNamespace(**answer) for answer in answers]
 
 
 def _json_bytes(scope: Scope) -> int | None:

@@ -66,9 +66,11 @@ def test_the_shadow_answers_nobody_and_is_compared(client: TestClient) -> None:
     assert (started["challenger"]["share"], started["challenger"]["shadow_rows"]) == (0, 0)
     first = client.post(URL, json={"age": 20})
     client.post(f"{URL}/batch", json={"rows": [{"age": 20}, {"age": 21}]})
+    tensors = {"inputs": [{"name": "age", "datatype": "INT64", "shape": [2], "data": [30, 31]}]}
+    assert client.post("/v2/models/adder/infer", json=tensors).status_code == 200
     assert first.json()["version"] == 1
     until = time.monotonic() + 10
-    while (state := client.get("/v1/deployments").json()[0]["challenger"])["shadow_rows"] < 3:
+    while (state := client.get("/v1/deployments").json()[0]["challenger"])["shadow_rows"] < 5:
         assert time.monotonic() < until
         time.sleep(0.02)
     assert (state["failed_rows"], state["same_decision"]) == (0, 0.0)

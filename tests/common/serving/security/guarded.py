@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from common.serving.metrics import Metrics
-from common.serving.observe import Observe
+from common.serving.observe import Observe, Record
 from common.serving.problems import install
 from common.serving.security.keyfile import create_key
 from common.serving.security.setup import secure
@@ -46,8 +46,8 @@ def make_app(settings: Settings) -> FastAPI:
     metrics = Metrics()
     install(app, metrics.rejected)
     app.state.rejected = metrics.rejected
-    app.add_middleware(Observe, metrics=metrics, most_body_bytes=1000)
-    policy = secure(app, settings, ["toy.adder", "toy.other"], metrics.rejected)
+    app.add_middleware(Observe, record=Record(metrics), rejected=metrics.rejected, most_body_bytes=1000)
+    gate = secure(app, settings, ["toy.adder", "toy.other"], metrics.rejected)
 
     async def who(request: Request) -> dict[str, Any]:
         return {"caller": request.state.caller}
@@ -80,7 +80,7 @@ def make_app(settings: Settings) -> FastAPI:
             await socket.send_text(await socket.receive_text())
 
     app.include_router(own, prefix="/v1/adder")
-    policy.allow_own("toy.adder", "/v1/adder", own.routes)
+    gate.policy.allow_own("toy.adder", "/v1/adder", own.routes)
     return app
 
 
