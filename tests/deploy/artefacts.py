@@ -69,3 +69,8 @@ def panels() -> Iterator[tuple[str, dict[str, Any]]]:
         for panel in dashboard["panels"]:
             if panel["type"] != "row":
                 yield name, panel
+
+
+def alerts_documented() -> set[str]:
+    """Names of the alerts that docs/deploy.md has a paragraph for."""
+    return set(re.findall(r"^### (\w+)", (ROOT / "docs" / "deploy.md").read_text(), flags=re.MULTILINE))
