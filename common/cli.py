@@ -206,14 +206,11 @@ def bench(
 @app.command()
 def serve(
     vertical: Annotated[str, typer.Argument(envvar="ESPALIER_VERTICAL", help="finance, manufacturing or healthcare")],
-    bundle: Annotated[
-        list[str] | None,
-        typer.Option(envvar="ESPALIER_BUNDLES", help="folder or models:/<system>@<alias>; repeatable"),
-    ] = None,
+    bundle: Annotated[list[str] | None, typer.Option(envvar="ESPALIER_BUNDLES", help="repeatable")] = None,
     host: Annotated[str, typer.Option(envvar="ESPALIER_HOST")] = "127.0.0.1",
     port: int = 8000,
 ) -> None:
-    """The microservice of one vertical, until Ctrl+C or SIGTERM."""
+    """The microservice of one vertical, until Ctrl+C or SIGTERM; a bundle is a folder or models:/<system>@<alias>."""
     from common.serving.run import serve as run
 
     opened = [_open(address) for address in bundle or []]
