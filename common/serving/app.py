@@ -19,6 +19,7 @@ from common.audit.gauges import AuditGauges
 from common.audit.routes import audit_routes
 from common.audit.setup import open_recorder
 from common.config import settings
+from common.console.mount import add_console, wanted
 from common.errors import UsageError
 from common.monitoring.gauges import MonitorGauges
 from common.monitoring.online import Monitor
@@ -95,6 +96,8 @@ def create_app(
         for slot in slots:
             await slot.load()
         yield
+        if app.console:
+            await app.console.close()
         for slot in slots:
             await slot.close()
         await asyncio.to_thread(close_v2)
@@ -143,6 +146,8 @@ def create_app(
     app.include_router(card_routes(app, slots, limits))
     add_docs(app)
     _describe_problems(app, slots, gate)
+    if wanted(settings()):
+        app.console = add_console(app, slots, limits)
     return app
 
 

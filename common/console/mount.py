@@ -1,0 +1,257 @@
+"""`/console`: a small ASGI app that imports Gradio and builds the page when somebody first asks for it.
+
+`import gradio` costs seconds and 100 MB, which a service that nobody looks at should not pay. A page's address names
+its language and, by a fingerprint, the models it was made for: a swap gives a new page, and the form of an old one,
+still open in a browser, goes on asking by its own fields.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+
+from common import __version__
+from common.config import Settings
+from common.console.uploads import Uploads, paths_in
+from common.console.words import LANGUAGES, language_of
+from common.errors import RequestError
+from common.serving.body import read_all
+from common.serving.limits import Limits
+from common.serving.slot import Slot
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+logger = logging.getLogger("espalier.console")
+
+MOST_PAGES = 6
+ASSET_S = 86_400
+FILES = "gradio_api/file="
+# What the page needs of Gradio. Its other routes (proxy, API description, generated code, histories) stay closed.
+OPEN = re.compile(
+    r"(assets/|static/|svelte/|theme\.css$|config$|favicon\.ico$|"
+    r"gradio_api/(queue/(join|data)$|heartbeat/\w+$|upload$|upload_progress$|file=|cancel$|reset$|startup-events$|app_id$))"
+)
+
+
+class ConsoleMissing(RequestError):
+    """Gradio is not installed."""
+
+    status = 503
+
+
+def installed() -> bool:
+    """Whether the extra is there; imports nothing."""
+    return find_spec("gradio") is not None
+
+
+def wanted(settings: Settings) -> bool:
+    """What the setting says; without one, on a laptop only."""
+    return settings.environment == "development" if settings.console is None else settings.console
+
+
+def add_console(app: FastAPI, slots: Sequence[Slot], limits: Limits) -> Console:
+    """Mount it; call this after all other routes of `app`."""
+    console = Console(app, slots, limits)
+    # A mount begins with its slash, and the redirect of Starlette would name a host and a scheme of its own.
+    app.add_route("/console", lambda request: RedirectResponse(f"console/?{request.url.query}", 303))
+    app.mount("/console", console)
+    return console
+
+
+class Console:
+    """The ASGI app; see the module."""
+
+    def __init__(self, app: FastAPI, slots: Sequence[Slot], limits: Limits) -> None:
+        self._app, self._slots, self._limits = app, slots, limits
+        self._pages: dict[str, _Page] = {}
+        self._building = asyncio.Lock()
+        self._uploads: Uploads | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request below `/console`."""
+        if scope["type"] != "http":
+            raise HTTPException(404)
+        scope["state"]["route"] = "/console"
+        if not installed():
+            raise ConsoleMissing("the console needs Gradio, which is not installed", fix="pip install 'espalier[console]'")
+        request = Request(scope)
+        path = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/")
+        language, _, rest = path.partition("/")
+        build, slash, rest = rest.partition("/")
+        if language not in LANGUAGES or (not rest and not self._current(language, build, slash)):
+            # The Location is relative: behind a proxy we do not know our own address.
+            await self._redirect(request, path, language)(scope, receive, send)
+            return
+        page = await self._page(language, build) if not rest else self._pages.get(f"{language}/{build}")
+        if page is None or (rest and not OPEN.match(rest)):
+            raise HTTPException(404)
+        await self._serve(page, rest, scope, receive, send)
+
+    def stop(self) -> None:
+        """End the streams that keep open pages alive, so that the service can stop."""
+        for page in self._pages.values():
+            page.app.stop_event.set()
+
+    async def close(self) -> None:
+        """End the pages and delete all uploads."""
+        self.stop()
+        await asyncio.gather(*(page.close() for page in self._pages.values()))
+        if self._uploads:
+            shutil.rmtree(self._uploads.folder, ignore_errors=True)
+
+    def fingerprint(self) -> str:
+        """Of the models that are live now."""
+        state = [(slot.system.name, slot.status, slot.version, slot.reason) for slot in self._slots]
+        return sha256(json.dumps([__version__, state]).encode()).hexdigest()[:12]
+
+    def _current(self, language: str, build: str, slash: str) -> bool:
+        return bool(slash) and build == self.fingerprint()
+
+    def _redirect(self, request: Request, path: str, language: str) -> Response:
+        if language not in LANGUAGES:
+            if path:
+                raise HTTPException(404)
+            language = language_of(request.query_params.get("lang", ""), request.headers.get("accept-language", ""))
+        return RedirectResponse(f"{'../' * path.count('/')}{language}/{self.fingerprint()}/", 303)
+
+    async def _page(self, language: str, build: str) -> _Page:
+        name = f"{language}/{build}"
+        async with self._building:
+            if name not in self._pages:
+                self._pages[name] = await self._build(language)
+                for old in list(self._pages)[:-MOST_PAGES]:
+                    await self._pages.pop(old).close()
+        return self._pages[name]
+
+    async def _build(self, language: str) -> _Page:
+        if self._uploads is None:
+            self._uploads = Uploads(Path(tempfile.mkdtemp(prefix="espalier-console-")))
+            os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(self._uploads.folder)}
+        app = await asyncio.to_thread(self._make, language, self._uploads)
+        page = _Page(app)
+        await page.start()
+        return page
+
+    def _make(self, language: str, uploads: Uploads) -> Any:
+        from common.console.ask import Ask
+        from common.console.gradio_app import gradio_app
+        from common.console.page import build
+
+        blocks = build(self._app.title, self._slots, self._app.openapi(), Ask(self._app), uploads, language)
+        return gradio_app(blocks, self._limits.body_bytes)
+
+    async def _serve(self, page: _Page, rest: str, scope: Scope, receive: Receive, send: Send) -> None:
+        language_build = scope["path"].removeprefix(scope.get("root_path", "")).removesuffix(rest).rstrip("/")
+        inner = dict(scope, root_path=scope.get("root_path", "") + language_build)
+        assert self._uploads
+        if rest.startswith(FILES) and not self._uploads.holds("/" + unquote(rest.removeprefix(FILES)).lstrip("/")):
+            raise HTTPException(404)
+        if rest == "gradio_api/queue/join":
+            receive = await self._checked(scope, receive)
+        if not rest:
+            send = _tidied(send, language_build.split("/")[1])
+            inner["headers"] = [(k, v) for k, v in scope["headers"] if k != b"accept-encoding"]
+        elif rest.startswith(("assets/", "static/", "svelte/")):
+            send = _kept(send)
+        await page.app(inner, receive, send)
+
+    async def _checked(self, scope: Scope, receive: Receive) -> Receive:
+        """The body of a click, refused when it names a file that is not an upload: Gradio would fetch addresses."""
+        body = await read_all(scope, receive, self._limits.batch_body_bytes)
+        try:
+            paths = list(paths_in(json.loads(body)))
+        except (ValueError, RecursionError):
+            raise HTTPException(400, "The body is not JSON.") from None
+        assert self._uploads
+        if not all(self._uploads.holds(path) for path in paths):
+            raise HTTPException(403, "Only files that were uploaded here can be sent.")
+        first = True
+
+        async def again() -> Message:
+            nonlocal first
+            if first:
+                first = False
+                return {"type": "http.request", "body": body, "more_body": False}
+            return await receive()
+
+        return again
+
+
+class _Page:
+    """A Gradio app and the task in which it lives."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self._stop, self._started = asyncio.Event(), asyncio.Event()
+
+    async def start(self) -> None:
+        """Run what Gradio runs at its start."""
+        self._task = asyncio.create_task(self._live())
+        await self._started.wait()
+
+    async def close(self) -> None:
+        """Run what Gradio runs at its end."""
+        self.app.stop_event.set()
+        self._stop.set()
+        await self._task
+
+    async def _live(self) -> None:
+        async with self.app.router.lifespan_context(self.app):
+            blocks = self.app.get_blocks()
+            blocks.run_startup_events()
+            await blocks.run_extra_startup_events()
+            self._started.set()
+            await self._stop.wait()
+            blocks.close_queue() if hasattr(blocks, "close_queue") else None
+
+
+def _kept(send: Send) -> Send:
+    """Assets may stay in the browser: their names change with Gradio's version."""
+
+    async def keep(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 200:
+            headers = [(k, v) for k, v in message["headers"] if k != b"cache-control"]
+            message["headers"] = [*headers, (b"cache-control", b"private, max-age=%d" % ASSET_S)]
+        await send(message)
+
+    return keep
+
+
+def _tidied(send: Send, language: str) -> Send:
+    """Gradio's page with its own language, without the tags that point elsewhere."""
+    start: Message = {}
+    chunks: list[bytes] = []
+
+    async def tidy(message: Message) -> None:
+        nonlocal start
+        if message["type"] == "http.response.start":
+            start = message
+            return
+        chunks.append(message.get("body", b""))
+        if message.get("more_body"):
+            return
+        html = b"".join(chunks)
+        html = re.sub(rb'<meta\s+(property="og:|name="twitter:)[^>]*>|<link rel="manifest"[^>]*>', b"", html)
+        html = html.replace(b'lang="en"', b'lang="%b"' % language.encode(), 1)
+        headers = [(k, v) for k, v in start["headers"] if k != b"content-length"]
+        await send({**start, "headers": [*headers, (b"content-length", str(len(html)).encode())]})
+        await send({"type": "http.response.body", "body": html})
+
+    return tidy
