@@ -19,6 +19,9 @@ SHOWN_HEADERS = ("x-decision-id", "x-model-version", "x-request-id")
 MOST_ROWS = 200
 MOST_JSON = 20_000
 LONG = 120
+OTHER_MODEL = (
+    "Another model answered than the one this form was made for: a challenger, or a newer one; then reload the page."
+)
 
 
 def named(name: str, say: Say) -> str:
@@ -43,7 +46,11 @@ def answer_html(reply: Reply, schema: Schema, say: Say, picture: str = "", versi
         parts.append(_seen(name, value, part, say, picture) or "")
         if not parts[-1]:
             rest[name] = value
-    parts += [_facts(rest, say), *(_block(name, value, say) for name, value in rest.items()), _details(reply, body, say)]
+    parts += [
+        _facts(rest, say),
+        *(_block(name, value, say) for name, value in rest.items()),
+        _details(reply, body, say),
+    ]
     return f'<div class="esp-answer">{"".join(parts)}</div>'
 
 
@@ -71,7 +78,7 @@ def _warnings(reply: Reply, body: Mapping[str, Any], say: Say, version: str) -> 
     if body.get("simulated") or reply.headers.get("x-espalier-simulated"):
         found.append("Trained on simulated data: not for real decisions.")
     if version and reply.headers.get("x-model-version", version) != version:
-        found.append("Another model answers than the one this form was made for; reload the page.")
+        found.append(OTHER_MODEL)
     return "".join(note_html(say(text), "warning") for text in found)
 
 
@@ -81,7 +88,11 @@ def _decision(body: Mapping[str, Any], schema: Schema) -> str:
         part = find_field(schema, (name,))
         if name != "simulated" and ("enum" in part or part.get("type") == "boolean"):
             return name
-    single = (n for n, v in body.items() if isinstance(v, int | float | str) and not find_field(schema, (n,)).get("contentEncoding"))
+    single = (
+        n
+        for n, v in body.items()
+        if isinstance(v, int | float | str) and not find_field(schema, (n,)).get("contentEncoding")
+    )
     return next(single, "")
 
 
@@ -141,9 +152,15 @@ def table_html(rows: Sequence[Any], say: Say) -> str:
         return f"<p>{escape(say('none'))}</p>"
     if not all(isinstance(row, dict) for row in rows):
         return f"<p>{escape(', '.join(say(row) for row in rows[:MOST_ROWS]))}</p>"
-    columns = [name for name in dict.fromkeys(key for row in rows for key in row) if not (name == "field" and "label" in rows[0])]
+    columns = [
+        name
+        for name in dict.fromkeys(key for row in rows for key in row)
+        if not (name == "field" and "label" in rows[0])
+    ]
     head = "".join(f"<th>{named(name, say)}</th>" for name in columns)
-    lines = "".join(f"<tr>{''.join(f'<td>{_value(row.get(n), say)}</td>' for n in columns)}</tr>" for row in rows[:MOST_ROWS])
+    lines = "".join(
+        f"<tr>{''.join(f'<td>{_value(row.get(n), say)}</td>' for n in columns)}</tr>" for row in rows[:MOST_ROWS]
+    )
     return f'<div class="esp-wide"><table><tr>{head}</tr>{lines}</table></div>'
 
 

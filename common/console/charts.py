@@ -19,9 +19,10 @@ KINDS = {"stable": "esp-calm", "moving": "esp-moving", "shifted": "esp-shifted"}
 WIDTH, HEIGHT = 560, 90
 
 
-def monitor_html(runs: Sequence[Json], say: Say) -> str:
-    """All models, or the sentence that there is nothing to see yet."""
-    return "".join(_run(run, say) for run in runs) or note_html(say("No model is watched."))
+def monitor_html(runs: Sequence[Json], say: Say, sayers: Mapping[str, Say]) -> str:
+    """All models, each in the words of its system, or the sentence that there is nothing to see yet."""
+    shown = (_run(run, sayers.get(run["system"], say)) for run in runs)
+    return "".join(shown) or note_html(say("No model is watched."))
 
 
 def _run(run: Json, say: Say) -> str:
@@ -47,7 +48,11 @@ def _run(run: Json, say: Say) -> str:
 
 def _state(latest: Json, run: Json, say: Say) -> str:
     rows = escape(f"{say('rows')}: {latest['seen']:,}")
-    few = "" if latest["judged"] else note_html(say("Too few rows to judge: {} are needed.").format(run["policy"]["min_rows"]))
+    few = (
+        ""
+        if latest["judged"]
+        else note_html(say("Too few rows to judge: {} are needed.").format(run["policy"]["min_rows"]))
+    )
     alarms = "".join(f"<li>{escape(alarm['sentence'])}</li>" for alarm in latest["alarms"])
     listed = f'<ul class="esp-warning">{alarms}</ul>' if alarms else f"<p>{escape(say('No alarm.'))}</p>"
     retrain = note_html(say("Retraining is recommended."), "warning") if run["state"].get("recommended") else ""
@@ -63,7 +68,8 @@ def _distribution(field: Json, histogram: Json, say: Say) -> str:
     for name, old, new in zip(_bins(histogram), before, now, strict=True):
         rows[escape(name)] = (old / most, f"{old:.0%}", "esp-old")
         rows[f'<span class="esp-unseen">{escape(name)}</span>'] = (new / most, f"{new:.0%}", "esp-new")
-    legend = f'<p class="esp-small"><i class="esp-old"></i> {escape(say("training"))} <i class="esp-new"></i> {escape(say("now"))}</p>'
+    training, present = escape(say("training")), escape(say("now"))
+    legend = f'<p class="esp-small"><i class="esp-old"></i> {training} <i class="esp-new"></i> {present}</p>'
     return f"<h4>{escape(say('Distribution'))}: {named(field['name'], say)}</h4>{legend}{bars(rows)}"
 
 
@@ -71,7 +77,9 @@ def _bins(histogram: Json) -> list[str]:
     if "levels" in histogram:
         return [*map(str, histogram["levels"]), "…"]
     edges = [f"{edge:.4g}" for edge in histogram["edges"]]
-    return [f"≤ {edges[0]}", *(f"{low} – {high}" for low, high in pairwise(edges)), f"> {edges[-1]}"] if edges else ["–"]
+    return (
+        [f"≤ {edges[0]}", *(f"{low} – {high}" for low, high in pairwise(edges)), f"> {edges[-1]}"] if edges else ["–"]
+    )
 
 
 def _history(windows: Sequence[Json], say: Say) -> str:
@@ -81,12 +89,15 @@ def _history(windows: Sequence[Json], say: Say) -> str:
         return ""
     top = max(*values, FULL_PSI)
     step = (WIDTH - 60) / (len(values) - 1)
-    points = " ".join(f"{50 + step * i:.1f},{HEIGHT - 10 - value / top * (HEIGHT - 20):.1f}" for i, value in enumerate(values))
-    limit = HEIGHT - 10 - 0.25 / top * (HEIGHT - 20)
+    points = " ".join(
+        f"{50 + step * i:.1f},{HEIGHT - 10 - value / top * (HEIGHT - 20):.1f}" for i, value in enumerate(values)
+    )
+    limit, end = f"{HEIGHT - 10 - 0.25 / top * (HEIGHT - 20):.1f}", WIDTH - 10
     return (
-        f'<h4>{escape(say("Largest drift, window by window"))}</h4><svg class="esp-line" role="img" width="{WIDTH}" '
-        f'viewBox="0 0 {WIDTH} {HEIGHT}"><line x1="50" x2="{WIDTH - 10}" y1="{limit:.1f}" y2="{limit:.1f}" class="esp-limit"/>'
-        f'<text x="0" y="{limit + 4:.1f}">0.25</text><polyline points="{points}"/></svg>'
+        f"<h4>{escape(say('Largest drift, window by window'))}</h4>"
+        f'<svg class="esp-line" role="img" width="{WIDTH}" viewBox="0 0 {WIDTH} {HEIGHT}">'
+        f'<line x1="50" x2="{end}" y1="{limit}" y2="{limit}" class="esp-limit"/>'
+        f'<text x="0" y="{limit}">0.25</text><polyline points="{points}"/></svg>'
     )
 
 

@@ -36,19 +36,12 @@ class FormField:
 
     @property
     def bounds(self) -> str:
-        """The range in signs that every language reads."""
-        match self.low, self.high:
-            case None, None:
-                return ""
-            case low, None:
-                return f"≥ {low:g}"
-            case None, high:
-                return f"≤ {high:g}"
-        # Bounds beyond what a float holds exactly say nothing to a person.
-        return "" if abs(self.low or 0) >= 2**53 else f"≥ {self.low:g}" if self.high >= 2**53 else self._both()
-
-    def _both(self) -> str:
-        return f"{self.low:g} – {self.high:g}"
+        """The range in signs that every language reads; what a float cannot hold exactly is no bound to a person."""
+        low = None if self.low is None or abs(self.low) >= 2**53 else self.low
+        high = None if self.high is None or abs(self.high) >= 2**53 else self.high
+        if low is not None and high is not None:
+            return f"{low:g} – {high:g}"
+        return f"≥ {low:g}" if low is not None else f"≤ {high:g}" if high is not None else ""
 
 
 def fields_of(schema: Schema) -> list[FormField]:
@@ -62,7 +55,7 @@ def _field(name: str, outer: Schema, schema: Schema, required: bool) -> FormFiel
     nullable = any(choice.get("type") == "null" for choice in outer.get("anyOf", ()))
     label = outer.get("description") or part.get("description") or name.replace("_", " ")
     low, high = part.get("minimum", part.get("exclusiveMinimum")), part.get("maximum", part.get("exclusiveMaximum"))
-    kind = _kind(part, low, high, plain=required and not nullable)
+    kind = _kind(part, low, high, plain=not nullable and (required or outer.get("default") is not None))
     return FormField(
         name,
         label,
@@ -94,7 +87,7 @@ def _kind(part: Schema, low: float | None, high: float | None, *, plain: bool) -
             return "number"
         case "string" if part.get("contentEncoding") == "base64":
             group = part.get("contentMediaType", "").partition("/")[0]
-            return group if group in ("image", "audio") else "file"  # type: ignore[return-value]
+            return next((kind for kind in MEDIA if kind == group), "file")
         case "string":
             return "text"
     return "json"
@@ -120,10 +113,10 @@ def to_request(
 def _plain(field: FormField, value: Any, read: Callable[[FormField, Any], bytes]) -> Any:
     if field.kind in MEDIA:
         return b64encode(read(field, value)).decode()
-    if field.kind == "json":
+    if field.kind == "json" or (field.kind == "number" and isinstance(value, str)):
         try:
-            return json.loads(value)
-        except ValueError:  # the service tells what it wants instead of this text
+            value = json.loads(value)
+        except (ValueError, RecursionError):  # the service tells what it wants instead of this text
             return value
     if field.integer and isinstance(value, float) and value.is_integer():
         return int(value)
@@ -139,7 +132,7 @@ def to_form(fields: Sequence[FormField], request: Mapping[str, Any]) -> list[Any
             value = None
         elif field.kind == "json":
             value = "" if value is None else json.dumps(value, ensure_ascii=False, indent=1)
-        elif value is None and (field.kind == "text" or (field.kind in ("choice", "yes_no") and not field.required)):
+        elif value is None and (field.kind in ("text", "number") or not field.required):
             value = ""
         shown.append(value)
     return shown

@@ -31,4 +31,4 @@ def gradio_app(blocks: gr.Blocks, most_bytes: int) -> Any:
         css_paths=[Path(__file__).with_name("console.css")],
     )
     blocks.custom_mount_path = ""
-    return holder.routes[-1].app  # type: ignore[attr-defined]
+    return holder.routes[-1].app

@@ -48,6 +48,8 @@ OPEN = re.compile(
     r"(assets/|static/|svelte/|theme\.css$|config$|favicon\.ico$|"
     r"gradio_api/(queue/(join|data)$|heartbeat/\w+$|upload$|upload_progress$|file=|cancel$|reset$|startup-events$|app_id$))"
 )
+# Tags of Gradio's page that point elsewhere; `<base href="./">` says nothing and is against our policy.
+ELSEWHERE = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>|<link rel="manifest"[^>]*>|<base [^>]*>')
 
 
 class ConsoleMissing(RequestError):
@@ -90,7 +92,9 @@ class Console:
             raise HTTPException(404)
         scope["state"]["route"] = "/console"
         if not installed():
-            raise ConsoleMissing("the console needs Gradio, which is not installed", fix="pip install 'espalier[console]'")
+            raise ConsoleMissing(
+                "the console needs Gradio, which is not installed", fix="pip install 'espalier[console]'"
+            )
         request = Request(scope)
         path = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/")
         language, _, rest = path.partition("/")
@@ -248,7 +252,7 @@ def _tidied(send: Send, language: str) -> Send:
         if message.get("more_body"):
             return
         html = b"".join(chunks)
-        html = re.sub(rb'<meta\s+(property="og:|name="twitter:)[^>]*>|<link rel="manifest"[^>]*>', b"", html)
+        html = ELSEWHERE.sub(b"", html).replace(b"<head>", b'<head><link rel="icon" href="data:,">', 1)
         html = html.replace(b'lang="en"', b'lang="%b"' % language.encode(), 1)
         headers = [(k, v) for k, v in start["headers"] if k != b"content-length"]
         await send({**start, "headers": [*headers, (b"content-length", str(len(html)).encode())]})

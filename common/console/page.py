@@ -30,59 +30,93 @@ MOST_EXAMPLES = 5
 def build(title: str, slots: Sequence[Slot], document: Schema, ask: Ask, uploads: Uploads, language: str) -> gr.Blocks:
     """The page in one language for the models that are live now."""
     say = speaker(language)
+    sayers = {slot.system.name: speaker(language, slot.kind, _labels(slot)) for slot in slots}
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as page:
         gr.HTML(_head(title, language, say))
         for slot in slots:
-            with gr.Tab(speaker(language, slot.kind)(slot.system.short_name.replace("_", " "))):
-                _Try(slot, document, ask, uploads, speaker(language, slot.kind)).show()
+            own = speaker(language, slot.kind)
+            with gr.Tab(own(slot.system.short_name.replace("_", " "))):
+                _Try(slot, document, ask, uploads, own, sayers[slot.system.name]).show()
         with gr.Tab(say("Models")) as tab:
-            _refreshed(tab, ask, "/v1/models", models_html, say)
+            _models(tab, ask, slots, say)
         with gr.Tab(say("Monitoring")) as tab:
-            _refreshed(tab, ask, "/v1/monitor?reference=true", monitor_html, say)
+            _monitoring(tab, ask, say, sayers)
     page.queue(default_concurrency_limit=AT_ONCE, max_size=64, api_open=False)
     return page
 
 
+def _labels(slot: Slot) -> dict[str, str]:
+    return (
+        {field.name: field.label for field in fields_of(slot.live().wires[0].schema)} if slot.status == "ready" else {}
+    )
+
+
 def _head(title: str, language: str, say: Say) -> str:
-    others = "".join(f'<a href="../../?lang={short}">{name}</a>' for short, name in LANGUAGES.items() if short != language)
+    others = "".join(
+        f'<a href="../../?lang={short}">{name}</a>' for short, name in LANGUAGES.items() if short != language
+    )
     return (
         f'<header class="esp-head"><h1>{title}</h1><nav><a href="../../../docs">{say("API")}</a>{others}</nav></header>'
     )
 
 
-def _refreshed(tab: gr.Tab, ask: Ask, path: str, show: Any, say: Say) -> None:
-    """A view of what a route tells, asked for when its tab is chosen and by a button."""
-    button = gr.Button(say("Refresh"), size="sm", elem_classes="esp-refresh")
-    view = gr.HTML(note_html(say("Loading…")))
+def _models(tab: gr.Tab, ask: Ask, slots: Sequence[Slot], say: Say) -> None:
+    button, view = gr.Button(say("Refresh"), size="sm", elem_classes="esp-refresh"), gr.HTML(note_html(say("Loading…")))
+    cards = []
+    for slot in slots:
+        with gr.Accordion(f"{say('Model card')}: {slot.system.name}", open=False):
+            cards.append(gr.Markdown())
+
+    async def refresh(request: gr.Request) -> list[str]:
+        paths = ("/v1/models", "/v1/deployments", *(f"/v1/models/{slot.system.name}" for slot in slots))
+        models, deployments, *each = [await ask("GET", path, request.headers) for path in paths]
+        return [
+            models_html(models, deployments, say),
+            *(one.body["card"] if one.fine else one.sentence for one in each),
+        ]
+
+    _on_sight(tab, button, refresh, [view, *cards])
+
+
+def _monitoring(tab: gr.Tab, ask: Ask, say: Say, sayers: dict[str, Say]) -> None:
+    button, view = gr.Button(say("Refresh"), size="sm", elem_classes="esp-refresh"), gr.HTML(note_html(say("Loading…")))
 
     async def refresh(request: gr.Request) -> str:
-        reply = await ask("GET", path, request.headers)
-        return show(reply.body, say) if reply.fine else problem_html(reply, say)
+        reply = await ask("GET", "/v1/monitor?reference=true", request.headers)
+        return monitor_html(reply.body, say, sayers) if reply.fine else problem_html(reply, say)
 
+    _on_sight(tab, button, refresh, [view])
+
+
+def _on_sight(tab: gr.Tab, button: gr.Button, refresh: Any, views: Sequence[Any]) -> None:
+    """Ask when the tab is chosen, and when the button is."""
     for event in (tab.select, button.click):
-        event(refresh, None, view, **PRIVATE)
+        event(refresh, None, views, **PRIVATE)
 
 
 class _Try:
     """Form, answer, the system's other questions about the same form, and the label of what came true."""
 
-    def __init__(self, slot: Slot, document: Schema, ask: Ask, uploads: Uploads, say: Say) -> None:
-        self.slot, self.ask, self.uploads, self.say = slot, ask, uploads, say
+    def __init__(self, slot: Slot, document: Schema, ask: Ask, uploads: Uploads, say: Say, of_fields: Say) -> None:
+        self.slot, self.ask, self.uploads, self.say, self.of_fields = slot, ask, uploads, say, of_fields
         self.document, self.prefix = document, f"/v1/{slot.system.short_name}/"
 
     def show(self) -> None:
         """Put it on the page."""
         slot, say = self.slot, self.say
-        gr.HTML(f'<p class="esp-about">{say(slot.system.summary)}<br><small>{say("risk")}: {say(slot.system.risk)}</small></p>')
+        risk = f"{say('risk')}: {say(slot.system.risk)}"
+        gr.HTML(f'<p class="esp-about">{say(slot.system.summary)}<br><small>{risk}</small></p>')
         if slot.status != "ready":
-            gr.HTML(note_html(slot.reason or f"{slot.system.name}: {slot.status}", "warning"))
+            gr.HTML(note_html(_not_ready(slot, say), "warning"))
             return
         live = slot.live()
         self.version = live.version
         self.fields = fields_of(live.wires[0].schema)
         examples = live.examples[:MOST_EXAMPLES]
         first = to_form(self.fields, examples[0]["request"] if examples else {})
-        with gr.Row():
+        schema = live.wires[0].response.model_json_schema(mode="serialization")
+        # A plan is wide: it stands below the form.
+        with gr.Column() if "x-espalier-view" in json.dumps(schema) else gr.Row():
             with gr.Column(scale=3, min_width=340):
                 chosen = None
                 if len(examples) > 1:
@@ -93,14 +127,13 @@ class _Try:
                 with gr.Row():
                     button = gr.Button(say("Ask the model"), variant="primary")
                     others = [(path, self._button(text)) for path, text in self._others()]
-            with gr.Column(scale=2, min_width=340):
+            with gr.Column(scale=2, min_width=340, elem_classes="esp-side"):
                 answer = gr.HTML(note_html(say("The answer appears here.")), elem_classes="esp-out")
                 decision = gr.State("")
                 with gr.Row(visible=False) as feedback:
                     label = gr.Textbox(label=say("What came true? (1 or 0, a number, a name)"), scale=3)
                     send = gr.Button(say("Send the label"), scale=1)
                 sent = gr.HTML()
-        schema = live.wires[0].response.model_json_schema(mode="serialization")
         button.click(self._predict(schema), inputs, [answer, decision, feedback, sent], **PRIVATE)
         for path, other in others:
             other.click(self._other(path), inputs, answer, **PRIVATE)
@@ -114,17 +147,16 @@ class _Try:
 
     def _others(self) -> list[tuple[str, str]]:
         """Routes of the system that take the same request as `predict`, as OpenAPI marks them, and their names."""
-        found = []
-        for path, operations in self.document["paths"].items():
-            if path.startswith(self.prefix) and (operation := operations.get("post", {})).get("x-espalier-request") == "predict":
-                found.append((path, path.removeprefix(self.prefix).replace("-", " ")))
-        return found
+        paths = self.document["paths"]
+        own = [path for path in paths if path.startswith(self.prefix)]
+        marked = [path for path in own if paths[path].get("post", {}).get("x-espalier-request") == "predict"]
+        return [(path, path.removeprefix(self.prefix).replace("-", " ")) for path in marked]
 
     def _predict(self, schema: Schema) -> Any:
         async def predict(request: gr.Request, *values: Any) -> tuple[Any, ...]:
             reply, picture = await self._send(request, f"{self.prefix}predict", values)
             decision = reply.headers.get("x-decision-id", "")
-            shown = answer_html(reply, schema, self.say, picture, self.version)
+            shown = answer_html(reply, schema, self.of_fields, picture, self.version)
             return shown, decision, gr.update(visible=bool(decision)), ""
 
         return predict
@@ -136,7 +168,7 @@ class _Try:
 
         async def other(request: gr.Request, *values: Any) -> str:
             reply, picture = await self._send(request, path, values)
-            return answer_html(reply, schema, self.say, picture, self.version)
+            return answer_html(reply, schema, self.of_fields, picture, self.version)
 
         return other
 
@@ -155,7 +187,18 @@ class _Try:
             label = text
         body = {"labels": [{"decision": decision, "label": label}]}
         reply = await self.ask("POST", "/v1/feedback", request.headers, body)
-        return note_html(self.say("The label is kept.")) if reply.fine else problem_html(reply, self.say)
+        return note_html(self.say("The label is kept.")) if reply.fine else problem_html(reply, self.of_fields)
+
+
+def _not_ready(slot: Slot, say: Say) -> str:
+    """Why there is no form, and what to do."""
+    match slot.status:
+        case "untrained":
+            command = f"`espalier train {slot.system.name}`"
+            return say("No model is trained yet. On the server, run {} and restart.").format(command)
+        case "loading":
+            return say("The model is loading; reload the page in a moment.")
+    return say("The model cannot be served: {}").format(slot.reason)
 
 
 def _picture(fields: Sequence[FormField], body: dict[str, Any]) -> str:

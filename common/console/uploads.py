@@ -26,7 +26,7 @@ class Uploads:
 
     def read(self, field: FormField, value: Any) -> bytes:
         """The bytes of an upload; a picture in another format than the one that is asked for is converted."""
-        path = value.get("path") if isinstance(value, dict) else value
+        path = str(value.get("path") if isinstance(value, dict) else value)
         if not self.holds(path) or not Path(path).is_file():
             raise InvalidRequest("the upload is no longer here", where=field.name, fix="upload it again")
         content = Path(path).read_bytes()
@@ -56,5 +56,7 @@ def _converted(content: bytes, wanted: str, field: FormField) -> bytes:
             out = io.BytesIO()
             image.convert("RGB").save(out, wanted)
     except (OSError, ValueError, Image.DecompressionBombError):
-        raise InvalidRequest("not a picture", where=field.name, got="a file of another kind", fix="choose another") from None
+        raise InvalidRequest(
+            "not a picture", where=field.name, got="a file of another kind", fix="choose another"
+        ) from None
     return out.getvalue()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,22 @@ LANGUAGES = {"en": "English", "zh": "中文"}
 Say = Callable[[Any], str]
 
 
-def speaker(language: str, kind: type | None = None) -> Say:
-    """How to say things in a language, first as the system of the predictor `kind` does, then as the console does."""
+def speaker(language: str, kind: type | None = None, labels: Mapping[str, str] | None = None) -> Say:
+    """How to say things in a language, first as the system of the predictor `kind` does, then as the console does.
+
+    `labels` are the names of fields and what they are called instead.
+    """
     known = dict(_read(Path(__file__).parent, language))
     if kind and (source := getattr(sys.modules.get(kind.__module__), "__file__", None)):
         known |= _read(Path(source).parent, language)
-    return lambda text: known.get(str(text), str(text))
+    called = {name.replace("_", " "): label for name, label in (labels or {}).items()}
+
+    def say(text: Any) -> str:
+        text = str(text)
+        text = called.get(text, text)
+        return known.get(text, text)
+
+    return say
 
 
 @lru_cache
