@@ -13,6 +13,7 @@ from common.console.words import Say
 
 Json = Mapping[str, Any]
 MOST_FIELDS = 24
+MOST_ALARMS = 6
 FULL_PSI = 0.5
 """A PSI from here up fills its bar; .25 is called shifted."""
 KINDS = {"stable": "esp-calm", "moving": "esp-moving", "shifted": "esp-shifted"}
@@ -53,10 +54,18 @@ def _state(latest: Json, run: Json, say: Say) -> str:
         if latest["judged"]
         else note_html(say("Too few rows to judge: {} are needed.").format(run["policy"]["min_rows"]))
     )
-    alarms = "".join(f"<li>{escape(alarm['sentence'])}</li>" for alarm in latest["alarms"])
-    listed = f'<ul class="esp-warning">{alarms}</ul>' if alarms else f"<p>{escape(say('No alarm.'))}</p>"
+    alarms = [_alarm(alarm, say) for alarm in latest["alarms"]]
+    more = f"<details><summary>+ {len(alarms) - MOST_ALARMS}</summary>{''.join(alarms[MOST_ALARMS:])}</details>"
+    shown = "".join(alarms[:MOST_ALARMS]) + (more if len(alarms) > MOST_ALARMS else "")
+    listed = f'<ul class="esp-warning">{shown}</ul>' if alarms else f"<p>{escape(say('No alarm.'))}</p>"
     retrain = note_html(say("Retraining is recommended."), "warning") if run["state"].get("recommended") else ""
     return f'<p class="esp-small">{rows}</p>{few}{listed if latest["judged"] or alarms else ""}{retrain}'
+
+
+def _alarm(alarm: Json, say: Say) -> str:
+    """An alarm in few words; its whole sentence, which is English, in the tooltip."""
+    what = f"{say(alarm['kind'].replace('_', ' '))} {alarm['value']:.3g} ({say('limit')} {alarm['limit']:.3g})"
+    return f'<li title="{escape(alarm["sentence"])}">{named(alarm["field"], say)}: {escape(what)}</li>'
 
 
 def _distribution(field: Json, histogram: Json, say: Say) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -50,17 +51,15 @@ OPEN = re.compile(
 )
 # Tags of Gradio's page that point elsewhere; `<base href="./">` says nothing and is against our policy.
 ELSEWHERE = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>|<link rel="manifest"[^>]*>|<base [^>]*>')
+# Beside the policy of `security/headers.py`, and both hold: of inline scripts only Gradio's own, known by a nonce.
+# It compiles its templates in the browser, so `eval` must stay.
+SCRIPTS = b"script-src 'self' 'nonce-%b' 'unsafe-eval'"
 
 
 class ConsoleMissing(RequestError):
     """Gradio is not installed."""
 
     status = 503
-
-
-def installed() -> bool:
-    """Whether the extra is there; imports nothing."""
-    return find_spec("gradio") is not None
 
 
 def wanted(settings: Settings) -> bool:
@@ -91,7 +90,7 @@ class Console:
         if scope["type"] != "http":
             raise HTTPException(404)
         scope["state"]["route"] = "/console"
-        if not installed():
+        if not self.ready:
             raise ConsoleMissing(
                 "the console needs Gradio, which is not installed", fix="pip install 'espalier[console]'"
             )
@@ -107,6 +106,11 @@ class Console:
         if page is None or (rest and not OPEN.match(rest)):
             raise HTTPException(404)
         await self._serve(page, rest, scope, receive, send)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the extra is installed; imports nothing."""
+        return find_spec("gradio") is not None
 
     def stop(self) -> None:
         """End the streams that keep open pages alive, so that the service can stop."""
@@ -254,8 +258,11 @@ def _tidied(send: Send, language: str) -> Send:
         html = b"".join(chunks)
         html = ELSEWHERE.sub(b"", html).replace(b"<head>", b'<head><link rel="icon" href="data:,">', 1)
         html = html.replace(b'lang="en"', b'lang="%b"' % language.encode(), 1)
+        nonce = token_urlsafe(16).encode()
+        html = html.replace(b"<script", b'<script nonce="%b"' % nonce)
         headers = [(k, v) for k, v in start["headers"] if k != b"content-length"]
-        await send({**start, "headers": [*headers, (b"content-length", str(len(html)).encode())]})
+        headers += [(b"content-length", str(len(html)).encode()), (b"content-security-policy", SCRIPTS % nonce)]
+        await send({**start, "headers": headers})
         await send({"type": "http.response.body", "body": html})
 
     return tidy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -15,6 +16,7 @@ from common.console.charts import monitor_html
 from common.console.form import FormField, fields_of, to_form, to_request
 from common.console.models import models_html
 from common.console.uploads import Uploads
+from common.console.views import SLIDE
 from common.console.widgets import widget
 from common.console.words import LANGUAGES, Say, speaker
 from common.errors import EspalierError
@@ -55,9 +57,7 @@ def _head(title: str, language: str, say: Say) -> str:
     others = "".join(
         f'<a href="../../?lang={short}">{name}</a>' for short, name in LANGUAGES.items() if short != language
     )
-    return (
-        f'<header class="esp-head"><h1>{title}</h1><nav><a href="../../../docs">{say("API")}</a>{others}</nav></header>'
-    )
+    return f'<header class="esp-head"><h1>{escape(title)}</h1><nav><a href="../../../docs">{say("API")}</a>{others}</nav></header>'
 
 
 def _models(tab: gr.Tab, ask: Ask, slots: Sequence[Slot], say: Say) -> None:
@@ -65,7 +65,7 @@ def _models(tab: gr.Tab, ask: Ask, slots: Sequence[Slot], say: Say) -> None:
     cards = []
     for slot in slots:
         with gr.Accordion(f"{say('Model card')}: {slot.system.name}", open=False):
-            cards.append(gr.Markdown())
+            cards.append(gr.Markdown(elem_classes="esp-card"))
 
     async def refresh(request: gr.Request) -> list[str]:
         paths = ("/v1/models", "/v1/deployments", *(f"/v1/models/{slot.system.name}" for slot in slots))
@@ -105,7 +105,7 @@ class _Try:
         """Put it on the page."""
         slot, say = self.slot, self.say
         risk = f"{say('risk')}: {say(slot.system.risk)}"
-        gr.HTML(f'<p class="esp-about">{say(slot.system.summary)}<br><small>{risk}</small></p>')
+        gr.HTML(f'<p class="esp-about">{escape(say(slot.system.summary))}<br><small>{escape(risk)}</small></p>')
         if slot.status != "ready":
             gr.HTML(note_html(_not_ready(slot, say), "warning"))
             return
@@ -128,7 +128,7 @@ class _Try:
                     button = gr.Button(say("Ask the model"), variant="primary")
                     others = [(path, self._button(text)) for path, text in self._others()]
             with gr.Column(scale=2, min_width=340, elem_classes="esp-side"):
-                answer = gr.HTML(note_html(say("The answer appears here.")), elem_classes="esp-out")
+                answer = gr.HTML(note_html(say("The answer appears here.")), js_on_load=SLIDE)
                 decision = gr.State("")
                 with gr.Row(visible=False) as feedback:
                     label = gr.Textbox(label=say("What came true? (1 or 0, a number, a name)"), scale=3)

@@ -18,15 +18,20 @@ MOST_BARS = 500
 WIDTH, LEFT, ROW = 760, 110, 30
 
 
+SLIDE = """element.addEventListener("input", event => {
+  event.target.closest(".esp-overlay").querySelector(".esp-map").style.opacity = event.target.value;
+});"""
+"""What an element that holds such an overlay listens by."""
+
+
 def overlay(source: str, below: str, title: str, opacity: str) -> str:
     """An image, or a map over the image it is about with a slider for its opacity. All four are safe HTML."""
     if not below:
         return f'<img class="esp-picture" src="{source}" alt="{title}">'
-    slide = "this.closest('.esp-overlay').querySelector('.esp-map').style.opacity = this.value"
     return (
         f'<div class="esp-overlay"><div class="esp-stack"><img src="{below}" alt="">'
         f'<img class="esp-map" src="{source}" alt="{title}" style="opacity: 0.6"></div>'
-        f'<label>{opacity} <input type="range" min="0" max="1" step="0.05" value="0.6" oninput="{slide}"></label></div>'
+        f'<label>{opacity} <input type="range" min="0" max="1" step="0.05" value="0.6"></label></div>'
     )
 
 

@@ -33,8 +33,7 @@ def widget(field: FormField, value: Any, say: Say) -> Any:
         case "number" if value is None or may_be_empty:
             # An empty gr.Number shows, and sends, a 0 that nobody typed.
             shown = "" if value is None else str(value)
-            keys = gr.InputHTMLAttributes(enterkeyhint="next")
-            return gr.Textbox(value=shown, info=field.bounds or None, html_attributes=keys, **common)
+            return gr.Textbox(value=shown, info=field.bounds or None, **common)
         case "number":
             return gr.Number(value=value, info=field.bounds or None, **common)
         case "text":

@@ -156,7 +156,7 @@ def _on_live(app: Service, slot: Slot, limits: Limits, watch: Watch) -> None:
     watch.begin(slot.monitor)
 
 
-def _add_service_routes(app: FastAPI, vertical: str, slots: Sequence[Slot], limits: Limits) -> None:
+def _add_service_routes(app: Service, vertical: str, slots: Sequence[Slot], limits: Limits) -> None:
     @app.get("/health/live", tags=["service"], summary="The process answers.")
     async def live() -> dict[str, str]:
         return {"status": "live"}
@@ -182,7 +182,8 @@ def _add_service_routes(app: FastAPI, vertical: str, slots: Sequence[Slot], limi
 
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:
-        return HTMLResponse(page(vertical, [card_of(app, slot, limits) for slot in slots]))
+        console = app.console is not None and app.console.ready
+        return HTMLResponse(page(vertical, [card_of(app, slot, limits) for slot in slots], console=console))
 
 
 def _describe_problems(app: FastAPI, slots: Sequence[Slot], gate: Gate) -> None:
