@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +24,7 @@ from urllib.parse import unquote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from common import __version__
@@ -38,8 +38,6 @@ from common.serving.slot import Slot
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-logger = logging.getLogger("espalier.console")
 
 MOST_PAGES = 6
 ASSET_S = 86_400
@@ -81,9 +79,14 @@ class Console:
 
     def __init__(self, app: FastAPI, slots: Sequence[Slot], limits: Limits) -> None:
         self._app, self._slots, self._limits = app, slots, limits
-        self._pages: dict[str, _Page] = {}
+        self._pages: dict[str, tuple[Any, AsyncExitStack]] = {}
         self._building = asyncio.Lock()
         self._uploads: Uploads | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the extra is installed; imports nothing."""
+        return find_spec("gradio") is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request below `/console`."""
@@ -91,36 +94,33 @@ class Console:
             raise HTTPException(404)
         scope["state"]["route"] = "/console"
         if not self.ready:
-            raise ConsoleMissing(
-                "the console needs Gradio, which is not installed", fix="pip install 'espalier[console]'"
-            )
-        request = Request(scope)
-        path = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/")
+            fix = "run `pip install 'espalier[console]'` on the server"
+            raise ConsoleMissing("the console needs Gradio, which is not installed", fix=fix)
+        path = scope["path"].removeprefix(scope.get("root_path", "")).removeprefix("/")
         language, _, rest = path.partition("/")
         build, slash, rest = rest.partition("/")
-        if language not in LANGUAGES or (not rest and not self._current(language, build, slash)):
-            # The Location is relative: behind a proxy we do not know our own address.
-            await self._redirect(request, path, language)(scope, receive, send)
-            return
-        page = await self._page(language, build) if not rest else self._pages.get(f"{language}/{build}")
-        if page is None or (rest and not OPEN.match(rest)):
+        if not rest and (language in LANGUAGES or not path):
+            if slash and build == self.fingerprint():
+                await self._serve(await self._page(language, build), language, "", scope, receive, send)
+            else:
+                # The Location is relative: behind a proxy we do not know our own address.
+                to = f"{'../' * path.count('/')}{language or _asked(Request(scope))}/{self.fingerprint()}/"
+                await RedirectResponse(to, 303)(scope, receive, send)
+        elif OPEN.match(rest) and (page := self._pages.get(f"{language}/{build}")):
+            await self._serve(page[0], language, rest, scope, receive, send)
+        else:
             raise HTTPException(404)
-        await self._serve(page, rest, scope, receive, send)
-
-    @property
-    def ready(self) -> bool:
-        """Whether the extra is installed; imports nothing."""
-        return find_spec("gradio") is not None
 
     def stop(self) -> None:
         """End the streams that keep open pages alive, so that the service can stop."""
-        for page in self._pages.values():
-            page.app.stop_event.set()
+        for app, _ in self._pages.values():
+            app.stop_event.set()
 
     async def close(self) -> None:
         """End the pages and delete all uploads."""
         self.stop()
-        await asyncio.gather(*(page.close() for page in self._pages.values()))
+        for _, stack in self._pages.values():
+            await stack.aclose()
         if self._uploads:
             shutil.rmtree(self._uploads.folder, ignore_errors=True)
 
@@ -129,105 +129,66 @@ class Console:
         state = [(slot.system.name, slot.status, slot.version, slot.reason) for slot in self._slots]
         return sha256(json.dumps([__version__, state]).encode()).hexdigest()[:12]
 
-    def _current(self, language: str, build: str, slash: str) -> bool:
-        return bool(slash) and build == self.fingerprint()
-
-    def _redirect(self, request: Request, path: str, language: str) -> Response:
-        if language not in LANGUAGES:
-            if path:
-                raise HTTPException(404)
-            language = language_of(request.query_params.get("lang", ""), request.headers.get("accept-language", ""))
-        return RedirectResponse(f"{'../' * path.count('/')}{language}/{self.fingerprint()}/", 303)
-
-    async def _page(self, language: str, build: str) -> _Page:
+    async def _page(self, language: str, build: str) -> Any:
         name = f"{language}/{build}"
         async with self._building:
             if name not in self._pages:
-                self._pages[name] = await self._build(language)
+                app = await asyncio.to_thread(self._build, language)
+                stack = AsyncExitStack()
+                await stack.enter_async_context(app.router.lifespan_context(app))
+                app.get_blocks().run_startup_events()
+                await app.get_blocks().run_extra_startup_events()
+                self._pages[name] = app, stack
                 for old in list(self._pages)[:-MOST_PAGES]:
-                    await self._pages.pop(old).close()
-        return self._pages[name]
+                    await self._pages.pop(old)[1].aclose()
+            return self._pages[name][0]
 
-    async def _build(self, language: str) -> _Page:
+    def _build(self, language: str) -> Any:
         if self._uploads is None:
             self._uploads = Uploads(Path(tempfile.mkdtemp(prefix="espalier-console-")))
             os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(self._uploads.folder)}
-        app = await asyncio.to_thread(self._make, language, self._uploads)
-        page = _Page(app)
-        await page.start()
-        return page
-
-    def _make(self, language: str, uploads: Uploads) -> Any:
         from common.console.ask import Ask
         from common.console.gradio_app import gradio_app
         from common.console.page import build
 
-        blocks = build(self._app.title, self._slots, self._app.openapi(), Ask(self._app), uploads, language)
-        return gradio_app(blocks, self._limits.body_bytes)
+        ask = Ask(self._app)
+        blocks = build(self._app.title, self._slots, self._app.openapi(), ask, self._uploads, language)
+        # In JSON an upload is a third longer, and should still be a request.
+        return gradio_app(blocks, self._limits.body_bytes * 3 // 4)
 
-    async def _serve(self, page: _Page, rest: str, scope: Scope, receive: Receive, send: Send) -> None:
-        language_build = scope["path"].removeprefix(scope.get("root_path", "")).removesuffix(rest).rstrip("/")
-        inner = dict(scope, root_path=scope.get("root_path", "") + language_build)
+    async def _serve(self, page: Any, language: str, rest: str, scope: Scope, receive: Receive, send: Send) -> None:
+        inner = dict(scope, root_path=scope["path"].removesuffix(rest).rstrip("/"))
         assert self._uploads
         if rest.startswith(FILES) and not self._uploads.holds("/" + unquote(rest.removeprefix(FILES)).lstrip("/")):
             raise HTTPException(404)
         if rest == "gradio_api/queue/join":
-            receive = await self._checked(scope, receive)
+            receive = await self._checked(scope, receive, self._uploads)
         if not rest:
-            send = _tidied(send, language_build.split("/")[1])
+            send = _tidied(send, language)
             inner["headers"] = [(k, v) for k, v in scope["headers"] if k != b"accept-encoding"]
         elif rest.startswith(("assets/", "static/", "svelte/")):
             send = _kept(send)
-        await page.app(inner, receive, send)
+        await page(inner, receive, send)
 
-    async def _checked(self, scope: Scope, receive: Receive) -> Receive:
+    async def _checked(self, scope: Scope, receive: Receive, uploads: Uploads) -> Receive:
         """The body of a click, refused when it names a file that is not an upload: Gradio would fetch addresses."""
         body = await read_all(scope, receive, self._limits.batch_body_bytes)
         try:
             paths = list(paths_in(json.loads(body)))
         except (ValueError, RecursionError):
             raise HTTPException(400, "The body is not JSON.") from None
-        assert self._uploads
-        if not all(self._uploads.holds(path) for path in paths):
+        if not all(uploads.holds(path) for path in paths):
             raise HTTPException(403, "Only files that were uploaded here can be sent.")
-        first = True
+        rest = iter([{"type": "http.request", "body": body, "more_body": False}])
 
         async def again() -> Message:
-            nonlocal first
-            if first:
-                first = False
-                return {"type": "http.request", "body": body, "more_body": False}
-            return await receive()
+            return next(rest, None) or await receive()
 
         return again
 
 
-class _Page:
-    """A Gradio app and the task in which it lives."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-        self._stop, self._started = asyncio.Event(), asyncio.Event()
-
-    async def start(self) -> None:
-        """Run what Gradio runs at its start."""
-        self._task = asyncio.create_task(self._live())
-        await self._started.wait()
-
-    async def close(self) -> None:
-        """Run what Gradio runs at its end."""
-        self.app.stop_event.set()
-        self._stop.set()
-        await self._task
-
-    async def _live(self) -> None:
-        async with self.app.router.lifespan_context(self.app):
-            blocks = self.app.get_blocks()
-            blocks.run_startup_events()
-            await blocks.run_extra_startup_events()
-            self._started.set()
-            await self._stop.wait()
-            blocks.close_queue() if hasattr(blocks, "close_queue") else None
+def _asked(request: Request) -> str:
+    return language_of(request.query_params.get("lang", ""), request.headers.get("accept-language", ""))
 
 
 def _kept(send: Send) -> Send:

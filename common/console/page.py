@@ -57,7 +57,8 @@ def _head(title: str, language: str, say: Say) -> str:
     others = "".join(
         f'<a href="../../?lang={short}">{name}</a>' for short, name in LANGUAGES.items() if short != language
     )
-    return f'<header class="esp-head"><h1>{escape(title)}</h1><nav><a href="../../../docs">{say("API")}</a>{others}</nav></header>'
+    links = f'<nav><a href="../../../docs">{say("API")}</a>{others}</nav>'
+    return f'<header class="esp-head"><h1>{escape(title)}</h1>{links}</header>'
 
 
 def _models(tab: gr.Tab, ask: Ask, slots: Sequence[Slot], say: Say) -> None:
