@@ -212,6 +212,7 @@ def _tidied(send: Send, language: str) -> Send:
         nonlocal start
         if message["type"] == "http.response.start":
             start = message
+        if message["type"] != "http.response.body":
             return
         chunks.append(message.get("body", b""))
         if message.get("more_body"):
