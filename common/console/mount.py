@@ -34,6 +34,7 @@ from common.console.words import LANGUAGES, language_of
 from common.errors import RequestError
 from common.serving.body import read_all
 from common.serving.limits import Limits
+from common.serving.problems import install
 from common.serving.slot import Slot
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ OPEN = re.compile(
 )
 # Tags of Gradio's page that point elsewhere; `<base href="./">` says nothing and is against our policy.
 ELSEWHERE = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>|<link rel="manifest"[^>]*>|<base [^>]*>')
+# Gradio's own words (Record, Drop an image) go by the browser's language; here they follow the page's.
+HEAD = b"""<head><link rel="icon" href="data:,"><script>
+Object.defineProperty(navigator, "language", {get: () => ({zh: "zh-CN"})["%b"] || "en"});
+</script>"""
 # Beside the policy of `security/headers.py`, and both hold: of inline scripts only Gradio's own, known by a nonce.
 # It compiles its templates in the browser, so `eval` must stay.
 SCRIPTS = b"script-src 'self' 'nonce-%b' 'unsafe-eval'"
@@ -100,6 +105,8 @@ class Console:
         language, _, rest = path.partition("/")
         build, slash, rest = rest.partition("/")
         if not rest and (language in LANGUAGES or not path):
+            if scope["method"] not in ("GET", "HEAD"):
+                raise HTTPException(405, headers={"Allow": "GET"})
             if slash and build == self.fingerprint():
                 await self._serve(await self._page(language, build), language, "", scope, receive, send)
             else:
@@ -154,7 +161,9 @@ class Console:
         ask = Ask(self._app)
         blocks = build(self._app.title, self._slots, self._app.openapi(), ask, self._uploads, language)
         # In JSON an upload is a third longer, and should still be a request.
-        return gradio_app(blocks, self._limits.body_bytes * 3 // 4)
+        page = gradio_app(blocks, self._limits.body_bytes * 3 // 4)
+        install(page, self._app.state.metrics.rejected)
+        return page
 
     async def _serve(self, page: Any, language: str, rest: str, scope: Scope, receive: Receive, send: Send) -> None:
         inner = dict(scope, root_path=scope["path"].removesuffix(rest).rstrip("/"))
@@ -218,7 +227,7 @@ def _tidied(send: Send, language: str) -> Send:
         if message.get("more_body"):
             return
         html = b"".join(chunks)
-        html = ELSEWHERE.sub(b"", html).replace(b"<head>", b'<head><link rel="icon" href="data:,">', 1)
+        html = ELSEWHERE.sub(b"", html).replace(b"<head>", HEAD % language.encode(), 1)
         html = html.replace(b'lang="en"', b'lang="%b"' % language.encode(), 1)
         nonce = token_urlsafe(16).encode()
         html = html.replace(b"<script", b'<script nonce="%b"' % nonce)
