@@ -10,6 +10,9 @@ from typing import Any
 from common.console.form import FormField
 from common.errors import InvalidRequest
 
+MOST_PIXELS = 25_000_000
+"""Of a picture to convert, which takes 3 bytes of memory each."""
+
 
 class Uploads:
     """The folder that uploads are kept in; an hour later they are gone, at the end all of it."""
@@ -53,6 +56,9 @@ def _converted(content: bytes, wanted: str, field: FormField) -> bytes:
         with Image.open(io.BytesIO(content)) as image:
             if image.format == wanted:
                 return content
+            if image.width * image.height > MOST_PIXELS:
+                expected = f"at most {MOST_PIXELS:,} pixels"
+                raise InvalidRequest("the picture is too large", where=field.name, expected=expected)
             out = io.BytesIO()
             image.convert("RGB").save(out, wanted)
     except (OSError, ValueError, Image.DecompressionBombError):
