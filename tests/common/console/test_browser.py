@@ -64,6 +64,8 @@ def closed_service(started: Callable[..., str], keys: dict[str, str], folder: Pa
 
 def tab(page: Any, name: str) -> None:
     """Choose a tab; those that a phone has no room for are in a menu."""
+    page.locator(".esp-head").wait_for()
+    page.get_by_role("tab", name=re.compile(".")).locator("visible=true").first.wait_for()
     if not page.get_by_role("tab", name=name, exact=True).locator("visible=true").count():
         page.locator(".overflow-menu > button").click()
         page.locator(".overflow-dropdown button", has_text=name).click()

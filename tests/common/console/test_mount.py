@@ -126,7 +126,7 @@ def test_the_page_names_nothing_elsewhere_and_runs_no_inline_script_but_gradios(
     page = client.get("/console")
     head = page.text[: page.text.index("window.gradio_config")] + page.text[page.text.index("data-gradio-mode") :]
     assert [url for url in re.findall(r"https?://[^\"' ]*", head) if not url.startswith("http://testserver/")] == []
-    [general, scripts] = page.headers.get_list("content-security-policy")
+    [scripts, general] = page.headers.get_list("content-security-policy")
     nonce = re.search(r"'nonce-([\w-]+)'", scripts)
     assert nonce
     assert "unsafe-inline" not in scripts
