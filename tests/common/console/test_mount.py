@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -268,3 +269,14 @@ def test_a_predictor_alone_needs_no_bundle(home: Path) -> None:
     app = create_app("workshop", systems=[prices], predictors={"workshop.prices": Pricer()})
     with TestClient(app) as client:
         assert "Weight <b>in</b> kg" in fields(client.get("/console").text)
+
+
+def test_an_open_page_does_not_hold_up_the_end(client: TestClient) -> None:
+    """Its heartbeat never ends by itself, and a stopping service waits for what is in flight."""
+    page = client.get("/console").url.path
+    with ThreadPoolExecutor() as pool:
+        beating = pool.submit(client.get, f"{page}gradio_api/heartbeat/abc")
+        with pytest.raises(TimeoutError):
+            beating.result(timeout=0.5)
+        client.portal.call(client.app.console.stop)
+        assert "ALIVE" in beating.result(timeout=5).text
