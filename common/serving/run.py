@@ -74,6 +74,9 @@ def run_app(app: Service, host: str = "127.0.0.1", port: int = 8000) -> None:
 
 class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        app = self.config.app
+        if isinstance(app, Service) and app.console:
+            app.console.stop()
         # The listener goes first: a client that is told to leave comes back at once, and must be refused, not cut off.
         for server in self.servers:
             server.close()
@@ -100,7 +103,8 @@ class _Server(uvicorn.Server):
         app = self.config.app
         assert isinstance(app, Service)
         idle = [f"{slot.system.name}: {slot.reason}" for slot in app.state.slots if slot.status != "ready"]
-        print(f"{app.title} on {url}, try it at {url}/docs (Ctrl+C stops)", *idle, sep="\n", flush=True)
+        pages = f"{url}/docs" + (f" and {url}/console" if app.console and app.console.ready else "")
+        print(f"{app.title} on {url}, try it at {pages} (Ctrl+C stops)", *idle, sep="\n", flush=True)
 
 
 def _bind(host: str, port: int) -> socket.socket:
