@@ -26,7 +26,7 @@ LINES_OF_A_SYSTEM = 1_800
 # shrinks. A package of the frame with a number of its own does not count towards `common`.
 LINES_SO_FAR = {
     "common": 9_200,
-    "common/audit": 900,
+    "common/audit": 920,
     "common/console": 1_350,
     "common/monitoring": 2_200,
     "common/serving/v2": 1_100,
