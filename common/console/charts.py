@@ -34,17 +34,22 @@ def _run(run: Json, say: Say) -> str:
         return f"<section>{title}{note_html(say(text))}</section>"
     latest = next((window for window in reversed(windows) if window["judged"] or window["alarms"]), windows[-1])
     parts = [title, _state(latest, run, say)]
-    fields = sorted(latest["fields"], key=lambda field: -field["psi"])[:MOST_FIELDS]
-    rows = {
-        named(field["name"], say): (field["psi"] / FULL_PSI, f"{field['psi']:.3f}", KINDS[field["verdict"]])
-        for field in fields
-    }
-    parts.append(f"<h4>{escape(say('Drift since training (PSI; from 0.25: shifted)'))}</h4>{bars(rows)}")
+    if latest["judged"]:  # of one row every PSI is enormous
+        parts.append(_drift(latest, say))
     for field in latest["fields"]:
         if field["role"] == "prediction" and field["shares"]:
             parts.append(_distribution(field, run["reference"].get(field["name"], {}), say))
     parts += [_history(windows, say), _performance(windows, say)]
     return f"<section>{''.join(parts)}</section>"
+
+
+def _drift(latest: Json, say: Say) -> str:
+    fields = sorted(latest["fields"], key=lambda field: -field["psi"])[:MOST_FIELDS]
+    rows = {
+        named(field["name"], say): (field["psi"] / FULL_PSI, f"{field['psi']:.3f}", KINDS[field["verdict"]])
+        for field in fields
+    }
+    return f"<h4>{escape(say('Drift since training (PSI; from 0.25: shifted)'))}</h4>{bars(rows)}"
 
 
 def _state(latest: Json, run: Json, say: Say) -> str:
