@@ -8,6 +8,7 @@ EspalierError
 │   ├── DataCorrupted         truncated download or wrong hash
 │   ├── SchemaError           a column or value is not what the card says
 │   └── AuditError            a leak, or labels that differ from the card
+├── ModelUnavailable      a pretrained backbone's file is missing or not the known one
 ├── BundleError           something about a trained artefact
 │   ├── BundleCorrupted       a file does not match its hash
 │   ├── BundleTooNew          written by a newer major format
@@ -78,6 +79,10 @@ class SchemaError(DataError):
 
 class AuditError(DataError):
     """The data audit refused: a leak, or labels that differ from the card."""
+
+
+class ModelUnavailable(EspalierError):
+    """A file of a pretrained backbone is missing or does not match its sha256."""
 
 
 class BundleError(EspalierError):
