@@ -14,7 +14,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.errors import UsageError
 
-
 CHECKOUT = Path(__file__).resolve().parents[2]
 """The folder that holds the project; `shared/` may lie beside it."""
 

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 SIDE = 32
 ALIKE = 0.9
-"""Correlation of two thumbnails without light and exposure: on `magnetic-tile` 4 of 5 pairs above it are of one tile."""
+"""Correlation of two thumbnails without their light: on `magnetic-tile` 4 of 5 pairs above it show one tile."""
 
 
 def thumbnail(picture: np.ndarray) -> np.ndarray:

@@ -84,24 +84,21 @@ def load_mobilenet() -> MobileNetV1:
     """
     tensors = _tensors()
     model = MobileNetV1()
-    state = {}
-    layers = {"stem": ("conv1", "conv1")}
+    layers = {"stem": "conv1"}
     for number in range(1, len(BLOCKS) + 1):
-        layers[f"blocks.{number - 1}.0"] = (f"conv_dw_{number}", f"conv_dw_{number}")
-        layers[f"blocks.{number - 1}.1"] = (f"conv_pw_{number}", f"conv_pw_{number}")
-    for ours, (name, _) in layers.items():
-        depthwise = f"{name}/depthwise_kernel"
-        kernel = tensors.get(depthwise, tensors.get(f"{name}/kernel"))
-        assert kernel is not None
+        layers |= {f"blocks.{number - 1}.0": f"conv_dw_{number}", f"blocks.{number - 1}.1": f"conv_pw_{number}"}
+    state = {}
+    for ours, theirs in layers.items():
         # TensorFlow has (height, width, inputs, outputs), and (height, width, inputs, 1) for depthwise kernels.
-        weight = kernel.transpose((2, 3, 0, 1) if depthwise in tensors else (3, 2, 0, 1))
+        if (depthwise := f"{theirs}/depthwise_kernel") in tensors:
+            kernel = tensors[depthwise].transpose(2, 3, 0, 1)
+        else:
+            kernel = tensors[f"{theirs}/kernel"].transpose(3, 2, 0, 1)
         gamma, beta, mean, variance = (
-            tensors[f"{name}_bn/{part}"] for part in ("gamma", "beta", "moving_mean", "moving_variance")
+            tensors[f"{theirs}_bn/{part}"] for part in ("gamma", "beta", "moving_mean", "moving_variance")
         )
         scale = gamma / np.sqrt(variance + EPSILON)
-        state[f"{ours}.convolution.weight"] = torch.from_numpy(
-            np.ascontiguousarray(weight * scale[:, None, None, None])
-        )
+        state[f"{ours}.convolution.weight"] = torch.from_numpy(kernel * scale[:, None, None, None])
         state[f"{ours}.convolution.bias"] = torch.from_numpy(beta - mean * scale)
     model.load_state_dict(state)
     return model.eval().requires_grad_(False)

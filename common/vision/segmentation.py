@@ -45,17 +45,10 @@ class PixelCounts:
         rng, n = np.random.default_rng(seed), len(good)
         # Pictures with a defect and without are drawn apart, so that both are always there.
         strata = [np.flatnonzero(bad.sum(1) > 0), np.flatnonzero(bad.sum(1) == 0)]
-        draws = np.array(
-            [
-                _both(
-                    *(
-                        values[np.concatenate([rng.choice(rows, len(rows)) for rows in strata])].sum(0)
-                        for values in (good, bad, overlap)
-                    )
-                )
-                for _ in range(repeats)
-            ]
-        )
+        draws = np.empty((repeats, 2))
+        for repeat in range(repeats):
+            drawn = np.concatenate([rng.choice(rows, len(rows)) for rows in strata])
+            draws[repeat] = _both(good[drawn].sum(0), bad[drawn].sum(0), overlap[drawn].sum(0))
         values = _both(good.sum(0), bad.sum(0), overlap.sum(0))
         found = {}
         for column, name in enumerate(("pixel_auroc", "aupro")):

@@ -146,7 +146,7 @@ class Inspector(nn.Module):
         return ((maps - self.centre[:, None, None]) / self.spread[:, None, None]).sum(1)
 
     def forward(self, pictures: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Score (batch,), defective (batch,) bool and heat (batch, h, w); sides divisible by 16, `threshold` (batch,)."""
+        """Score (batch,), defective (batch,) bool, heat (batch, h, w); sides divisible by 16, `threshold` (batch,)."""
         maps = self.maps(pictures)
         score = self.score(self.raw_scores(maps))
         return score, score > threshold, self.heat(maps)
