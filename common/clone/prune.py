@@ -1,0 +1,138 @@
+"""Which files of the repository go along with some systems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+
+from common.clone.git import Tree
+from common.clone.reach import Code, named, reach
+from common.clone.records import Record, records, verticals
+
+FRAME = "common"
+COMMAND = (f"{FRAME}.cli", f"{FRAME}.__main__")
+# What speaks of the repository as a whole, or is written anew for a clone.
+STAY = ("README.md", "README.zh.md", "tests/repository/", "tests/benchmarks/", ".template.json")
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """A tree, and the systems that are to be cut out of it."""
+
+    tree: Tree
+    wanted: tuple[Record, ...]
+
+    @cached_property
+    def code(self) -> dict[str, Code]:
+        """Every module of the frame and the verticals."""
+        tops = {FRAME, *verticals(self.tree)}
+        files = (Code(n, f.content) for n, f in self.tree.items() if n.endswith(".py") and n.partition("/")[0] in tops)
+        return {code.module: code for code in files}
+
+    @cached_property
+    def systems(self) -> tuple[Record, ...]:
+        """The wanted systems, and those that they reach through `serve`."""
+        known, found = records(self.tree), {record.name: record for record in self.wanted}
+        ahead = list(self.wanted)
+        while ahead:
+            inside = [m for m in self.code if f"{m}.".startswith(f"{ahead.pop().name}.")]
+            for module in reach(inside, self.code):
+                other = known.get(".".join(module.split(".")[:2]))
+                if other and other.name not in found:
+                    found[other.name] = other
+                    ahead.append(other)
+        return tuple(found[name] for name in sorted(found))
+
+    @cached_property
+    def verticals(self) -> set[str]:
+        """Those of the systems."""
+        return {record.vertical for record in self.systems}
+
+    @cached_property
+    def datasets(self) -> set[str]:
+        """Those of the systems."""
+        return {dataset for record in self.systems for dataset in record.datasets}
+
+    @cached_property
+    def absent(self) -> set[str]:
+        """Names of systems and verticals that stay behind."""
+        return (set(verticals(self.tree)) - self.verticals) | (set(records(self.tree)) - {s.name for s in self.systems})
+
+    @cached_property
+    def modules(self) -> set[str]:
+        """What the command line, the services, the systems and the files that call them reach."""
+        own = [m for m in self.code if any(f"{m}.".startswith(f"{record.name}.") for record in self.systems)]
+        services = [m for v in self.verticals for m in (v, f"{v}.service")]
+        called = [
+            module
+            for name, file in self.tree.items()
+            if name.partition("/")[0] in ("Makefile", "pyproject.toml", ".ci", "deploy") and file.text
+            for module in named(file.text, self.code, {FRAME})
+        ]
+        return reach([*COMMAND, *services, *own, *called], self.code)
+
+    @cached_property
+    def files(self) -> list[str]:
+        """Paths of all files that go along, in order."""
+        plain = {name for name in self.tree if not name.startswith("tests/") and self._along(PurePosixPath(name))}
+        return sorted(plain | set(self._tests()))
+
+    def _along(self, path: PurePosixPath) -> bool:
+        name, (top, *rest) = str(path), path.parts
+        if name.startswith(STAY):
+            return False
+        if top in verticals(self.tree):
+            system = f"{top}.{rest[0]}"
+            return top in self.verticals and (len(rest) == 1 or system in {record.name for record in self.systems})
+        if top == FRAME:
+            return Code(name, b"").module in self.modules if path.suffix == ".py" else self._data_of_frame(path)
+        if top == "datasets":
+            return rest[0] in self.datasets
+        if top == "benchmarks":
+            return rest[0] in {record.name for record in self.systems}
+        if top == "docs":
+            pages = {name.partition(".")[2] for name in self.absent} - {record.short_name for record in self.systems}
+            return PurePosixPath(rest[0]).stem not in pages
+        return not (top == "deploy" and self.absent & set(path.parts))
+
+    def _data_of_frame(self, path: PurePosixPath) -> bool:
+        """A template goes with the module that names it; one that none names, with its package."""
+        users = {m for m, code in self.code.items() if any(path.name in text for text in code.texts)}
+        package = ".".join(path.parent.parts)
+        return bool(users & self.modules) if users else package in self.modules
+
+    def _tests(self) -> Iterable[str]:
+        """Tests of what goes along: all that they import is there, and they name no data set that is not."""
+        tops = {FRAME, *verticals(self.tree)}
+        gone = {name.split("/")[1] for name in self.tree if name.startswith("datasets/")} - self.datasets
+        kept: dict[str, Code | None] = {}
+        for name, file in self.tree.items():
+            parts = PurePosixPath(name).parts
+            if parts[0] != "tests" or name.startswith(STAY):
+                continue
+            if parts[1] in tops - {FRAME} and not self._along(PurePosixPath(*parts[1:])):
+                continue
+            code = Code(name, file.content) if name.endswith(".py") else None
+            if code and (self._misses(code, tops) or gone & set(code.texts)):
+                continue
+            kept[name] = code
+        while lacking := {name for name, code in kept.items() if code and self._lacks_helper(code, set(kept))}:
+            kept = {name: code for name, code in kept.items() if name not in lacking}
+        folders = {str(PurePosixPath(name).parent) for name, code in kept.items() if code}
+        return [name for name, code in kept.items() if code or str(PurePosixPath(name).parent) in folders]
+
+    def _misses(self, code: Code, tops: set[str]) -> bool:
+        """Whether a test imports a module that stays behind."""
+        house = {name for name in code.imports if name.partition(".")[0] in tops}
+        return any(name in self.code and name not in self.modules for name in house)
+
+    def _lacks_helper(self, code: Code, kept: set[str]) -> bool:
+        """Whether a test imports a neighbour (by its bare name) that does not go along."""
+        for name in code.imports:
+            for folder in code.path.parents:
+                helper = str(folder / f"{name}.py")
+                if helper in self.tree and helper.startswith("tests/") and helper not in kept:
+                    return True
+        return False
