@@ -37,7 +37,8 @@ class Pruning:
         known, found = records(self.tree), {record.name: record for record in self.wanted}
         ahead = list(self.wanted)
         while ahead:
-            inside = [m for m in self.code if f"{m}.".startswith(f"{ahead.pop().name}.")]
+            name = ahead.pop().name
+            inside = [module for module in self.code if f"{module}.".startswith(f"{name}.")]
             for module in reach(inside, self.code):
                 other = known.get(".".join(module.split(".")[:2]))
                 if other and other.name not in found:
