@@ -13,6 +13,7 @@ from common.errors import UsageError
 EXTRA = re.compile(r"(?P<notes>(?:^#.*\n)*)^(?P<name>[\w-]+) = \[(?P<items>.*?)\]\n", re.MULTILINE | re.DOTALL)
 ENTRY = re.compile(r'^"(?P<name>[\w.]+)" = ".*"\n', re.MULTILINE)
 PACKAGES = re.compile(r"^(?:include|packages) = \[(?P<items>[^\]]*)\]$", re.MULTILINE)
+ENTRIES = '[project.entry-points."espalier.systems"]\n'
 SERVE = "serve"
 
 
@@ -91,3 +92,22 @@ def _packages(line: str, pruning: Pruning) -> str:
     key, _, items = line.partition(" = ")
     kept = [item for item in re.findall(r'"([^"]+)"', items) if item.partition(".")[0] not in pruning.absent]
     return f"{key} = [{', '.join(f'{chr(34)}{item}{chr(34)}' for item in kept)}]"
+
+
+def with_system(text: str, name: str) -> str:
+    """The project's file with one more system, and its vertical's extras and packages where they are new."""
+    vertical = name.partition(".")[0]
+    old, extras = _read(text)
+    text = text.replace(ENTRIES, f'{ENTRIES}"{name}" = "{name}:SYSTEM"\n', 1)
+    if vertical not in extras:
+        added = f'{vertical} = ["{old}[tabular,serve]"]\n{vertical}-serve = ["{old}[serve]"]\n'
+        text = text.replace("\n[project.scripts]", f"{added}\n[project.scripts]", 1)
+        text = PACKAGES.sub(lambda line: _more(line[0], vertical), text)
+    tomllib.loads(text)
+    return text
+
+
+def _more(line: str, vertical: str) -> str:
+    many = line.startswith("include")
+    added = f', "{vertical}", "{vertical}.*"]' if many else f', "{vertical}"]'
+    return line.removesuffix("]") + added
