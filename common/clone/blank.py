@@ -20,14 +20,16 @@ from common.system import discover
 NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 EXAMPLE = "examples/agriculture"
 PACKAGE, SYSTEM, CLASS = "espalier_irrigation", "agriculture.irrigation", "IrrigationPredictor"
+IMPORTS = re.compile(r"(?:^from common.* import .*\n|^from \S+ import .*\n)+", re.MULTILINE)
+IGNORED = b"__pycache__/\n*.egg-info/\n.venv/\nbuild/\n"
 LEFT = {"benchmarks", "build", "common", "datasets", "deploy", "docs", "examples", "tests"}
 # What the example says of its own field, and what stands there instead until somebody says what it is.
 WORDS = {
     "say whether a field needs water within three days": "to be said in one line what it does",
     "Say whether a field needs water within three days": "To be said in one line: what it does",
-    "Does a field need water within three days? Four measurements in, a probability out: a third party's system, as small "
-    "as\none with all rooms gets. Nothing in Espalier knows of it; `pip install` is all it takes.": "To be said: which "
-    "question it answers, for whom, and what hangs on the answer.",
+    "Does a field need water within three days? Four measurements in, a probability out: a third party's system, as "
+    "small as\none with all rooms gets. Nothing in Espalier knows of it; `pip install` is all it takes.": "To be said: "
+    "which question it answers, for whom, and what hangs on the answer.",
     "A third party's system: ": "A new system: ",
     "A third party's Espalier system: does a field need water?": "An Espalier system.",
     "binary classification (drought stress) on a table": "binary classification on a table",
@@ -62,10 +64,11 @@ def new_blank(name: str, target: Path | None) -> list[str]:
     vertical, _, system = name.partition(".")
     if target is not None:
         target = vacant(target, root)
-        appear(target, _renamed(root, name, f"espalier_{system}"), f"An empty system, {name}")
+        package = _renamed(root, name, f"espalier_{system}", ".")
+        appear(target, package | {".gitignore": File(IGNORED)}, f"An empty system, {name}")
         return [f"pip install -e {target}", f"espalier check {name}"]
     made: Tree = {}
-    for path, file in _renamed(root, name, name).items():
+    for path, file in _renamed(root, name, name, f"'.[{vertical}]'").items():
         folder, _, rest = path.partition("/")
         if folder == name:
             made[f"{vertical}/{system}/{rest}"] = file
@@ -90,12 +93,12 @@ def _check(name: str, root: Path) -> None:
         raise UsageError("this name is taken", got=repr(name if taken else vertical), expected="another one")
 
 
-def _renamed(root: Path, name: str, package: str) -> Tree:
-    """The example's files under other names; `package` may have dots."""
+def _renamed(root: Path, name: str, package: str, installed: str) -> Tree:
+    """The example's files under other names; `package` may have dots, `installed` is what pip is given."""
     system = name.partition(".")[2]
     words = {
         **WORDS,
-        EXAMPLE: ".",
+        EXAMPLE: installed,
         CLASS: f"{''.join(part.capitalize() for part in system.split('_'))}Predictor",
         SYSTEM: name,
         PACKAGE: package,
@@ -109,6 +112,7 @@ def _renamed(root: Path, name: str, package: str) -> Tree:
         relative = path.relative_to(root / EXAMPLE)
         if path.suffix in (".py", ".md", ".toml") and not any(part.endswith(".egg-info") for part in relative.parts):
             text = pattern.sub(lambda match: words[match[0]], path.read_text(encoding="utf-8"))
+            text = IMPORTS.sub(lambda block: "".join(sorted(block[0].splitlines(keepends=True))), text)
             found[str(relative).replace(PACKAGE, package)] = File(text.encode())
     if not found:
         raise UsageError("the example that an empty system is made of is not there", where=str(root / EXAMPLE))

@@ -23,7 +23,11 @@ QUESTIONS = {
 # What goes wrong in most projects of this kind; who starts one crosses out what cannot happen to him.
 RISKS = (
     ("the label is not the outcome that matters", "write down how it comes about; sample and read 50 cases", "model"),
-    ("fields that are not known yet when the decision is made", "`espalier data check`; ask the owner per field", "data"),
+    (
+        "fields that are not known yet when the decision is made",
+        "`espalier data check`; ask the owner per field",
+        "data",
+    ),
     ("the population changes", "`espalier monitor`, alerts on drift, a date for the next training", "operations"),
     ("people follow the answer without a look", "show reasons; measure how often they decide otherwise", "product"),
     ("groups are treated unequally", "the report's fairness part, read before each promotion", "product"),
@@ -66,8 +70,8 @@ def ask(brief: Brief, systems: Sequence[Record], answer: Callable[[str, str], st
 def acceptance_toml(brief: Brief, systems: Sequence[Record]) -> str:
     """The thresholds of each system: those of the brief, else the system's own."""
     lines = [
-        "# What a model must reach. `espalier evaluate` fails when one is missed, and no such model becomes `production`.",
-        "# A name is a metric of the bundle's metrics.json (valid_...: on validation data) or of its report (on test data).",
+        "# What a model must reach: `espalier evaluate` fails when one is missed, and no such model becomes `production`.",
+        "# A name is a metric of the bundle's metrics.json (valid_...: on validation data) or of its report (test data).",
         "",
         "[thresholds]",
     ]
@@ -113,7 +117,10 @@ def plan(name: str, brief: Brief, systems: Sequence[Record], tree: Tree) -> str:
             "",
             "| risk | what we do | who |",
             "| --- | --- | --- |",
-            *(_line(record.risk, f"read `{record.folder}/README.md`, part Risk; ask counsel", OPEN) for record in systems),
+            *(
+                _line(record.risk, f"read `{record.folder}/README.md`, part Risk; ask counsel", OPEN)
+                for record in systems
+            ),
             *(_line(risk, answer, f"{who}: {OPEN}") for risk, answer, who in RISKS),
             "",
         ]
@@ -123,7 +130,7 @@ def plan(name: str, brief: Brief, systems: Sequence[Record], tree: Tree) -> str:
 def _steps(record: Record) -> list[str]:
     return [
         "1. `make demo`: see it run on published data.",
-        f"2. `espalier data draft my.csv --target ... --positive ...`, then read and complete the card.",
+        "2. `espalier data draft my.csv --target ... --positive ...`, then read and complete the card.",
         f"3. `espalier data check my-data`, then `espalier train {record.name} dataset=my-data`.",
         "4. `espalier evaluate`: read the whole report with whoever owns the decision.",
         "5. Serve it in the shadow, compare with today's decisions, then promote.",

@@ -10,7 +10,9 @@ import typer
 
 
 def new(
-    path: Annotated[Path | None, typer.Argument(metavar="[PATH]", help="a new folder; its name is the project's")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(metavar="[PATH]", help="a new folder; its name is the project's")
+    ] = None,
     origin: Annotated[str, typer.Option("--from", metavar="VERTICAL|SYSTEM", help="what the project starts as")] = "",
     blank: Annotated[str, typer.Option(metavar="VERTICAL.SYSTEM", help="an empty system: in PATH, or in here")] = "",
     goal: Annotated[str, typer.Option(help="what it is for")] = "",

@@ -78,7 +78,9 @@ def vacant(target: Path, root: Path) -> Path:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError("there is something already", where=str(target), expected="a new or an empty folder")
     if target.is_relative_to(root):
-        raise UsageError("a project inside the repository it comes from", where=str(target), expected="a folder outside")
+        raise UsageError(
+            "a project inside the repository it comes from", where=str(target), expected="a folder outside"
+        )
     return target
 
 

@@ -37,7 +37,9 @@ def pruned(text: str, name: str, pruning: Pruning) -> str:
     middle, after = re.split(r"(?=^\[)", rest, maxsplit=1, flags=re.MULTILINE)
     start = re.sub(r'^name = ".*"$', f'name = "{name}"', start, count=1, flags=re.MULTILINE)
     systems = ", ".join(record.name for record in pruning.systems)
-    start = re.sub(r'^description = ".*"$', f'description = "{systems}, grown from Espalier."', start, flags=re.MULTILINE)
+    start = re.sub(
+        r'^description = ".*"$', f'description = "{systems}, grown from Espalier."', start, flags=re.MULTILINE
+    )
     after = ENTRY.sub(lambda line: line[0] if line["name"] in {r.name for r in pruning.systems} else "", after)
     after = PACKAGES.sub(lambda line: _packages(line[0], pruning), after)
     made = start + header + EXTRA.sub(entry, middle) + after
@@ -50,7 +52,9 @@ def _read(text: str) -> tuple[str, dict[str, list[str]]]:
         project = tomllib.loads(text)["project"]
         return project["name"], project["optional-dependencies"]
     except (tomllib.TOMLDecodeError, KeyError) as error:
-        raise UsageError("not the project file of an Espalier repository", where="pyproject.toml", got=str(error)) from None
+        raise UsageError(
+            "not the project file of an Espalier repository", where="pyproject.toml", got=str(error)
+        ) from None
 
 
 def _inside(requirement: str, project: str) -> list[str]:

@@ -62,8 +62,8 @@ def readme(template: Template, systems: tuple[Record, ...]) -> str:
     rows = "\n".join(f"| [`{s.name}`]({s.folder}/README.md) | {s.summary} | {s.risk} |" for s in systems)
     return f"""# {template.name}
 
-Grown from Espalier, `{template.origin}` at commit `{template.commit[:12]}`. What it is for, and what it must reach, is in
-[PLAN.md](PLAN.md).
+Grown from Espalier, `{template.origin}` at commit `{template.commit[:12]}`. What it is for, and what it must reach, is
+in [PLAN.md](PLAN.md).
 
 ```bash
 make demo     # data, training, report, registry, service, real requests; leaves the service running
@@ -96,8 +96,8 @@ espalier update --dry-run     # what would change
 espalier update               # merges what is new in Espalier; your own changes stay
 ```
 
-Its source is `{template.source}`. Code: [LICENSE](LICENSE) and [NOTICE](NOTICE); the data sets have licences of their own,
-named in `datasets/<id>/card.toml`.
+Its source is `{template.source}`. Code: [LICENSE](LICENSE) and [NOTICE](NOTICE); the data sets have licences of their
+own, named in `datasets/<id>/card.toml`.
 """
 
 

@@ -63,11 +63,11 @@ def update(project: Path, source: str = "", revision: str = "HEAD", *, dry_run: 
         base = generated(repository, old, template)
         theirs = generated(repository, commit, template)
     recorded = json.loads((project / RECORD).read_bytes())["files"]
-    changes = tuple(
-        change
-        for path in sorted({*base, *theirs, *recorded} - {RECORD})
-        if (change := _change(project, path, _base(base.get(path), recorded.get(path)), theirs.get(path), recorded.get(path)))
+    found = (
+        _change(project / path, path, base.get(path), theirs.get(path), recorded.get(path))
+        for path in sorted({*theirs, *recorded} - {RECORD})
     )
+    changes = tuple(change for change in found if change)
     if not dry_run and commit != template.commit:
         _apply(project, changes, theirs[RECORD])
     return Update(template.commit, commit, changes)
@@ -108,19 +108,15 @@ def _repository(source: str, project: Path) -> Iterator[Path]:
         yield Path(cloned)
 
 
-def _base(file: File | None, recorded: str | None) -> File | None:
-    """The base, if it is what the clone was given."""
-    return file if file and sha256(file.content) == recorded else None
-
-
-def _change(project: Path, path: str, base: File | None, theirs: File | None, recorded: str | None) -> Change | None:
-    """What to do with one file; None when there is nothing to do."""
-    place = project / path
+def _change(place: Path, path: str, base: File | None, theirs: File | None, recorded: str | None) -> Change | None:
+    """What to do with the file at `place`; None when there is nothing to do."""
     if place.is_dir():
         return Change(path, "conflict", why="a folder stands here") if theirs else None
     ours = place.read_bytes() if place.is_file() else None
     if ours is not None and any(line.startswith(MARK) for line in ours.splitlines()):
-        raise UsageError("a conflict of an earlier update is still in this file", where=str(place), fix="settle it first")
+        raise UsageError(
+            "a conflict of an earlier update is still in this file", where=str(place), fix="settle it first"
+        )
     if theirs is None:
         if ours is None or recorded is None:
             return None
@@ -134,7 +130,8 @@ def _change(project: Path, path: str, base: File | None, theirs: File | None, re
         return Change(path, "kept", why="removed here, changed in Espalier")
     if sha256(ours) == recorded:
         return Change(path, "updated", theirs)
-    return _merge(path, base.content if base else b"", ours, theirs)
+    known = base and sha256(base.content) == recorded  # else what the clone was given cannot be made again
+    return _merge(path, base.content if base and known else b"", ours, theirs)
 
 
 def _merge(path: str, base: bytes, ours: bytes, theirs: File) -> Change:
