@@ -98,6 +98,24 @@ def data_get(name: Annotated[str, typer.Argument(metavar="ID")]) -> None:
         typer.echo(path)
 
 
+@data_app.command("draft")
+def data_draft(
+    table: Annotated[Path, typer.Argument(metavar="CSV", help="a table of your own")],
+    target: Annotated[str, typer.Option(help="the column with the label")],
+    positive: Annotated[str, typer.Option(help="the label that means the event, such as default")] = "",
+    name: Annotated[str, typer.Option("--id", help="what to call it; default: the file's name")] = "",
+    time: Annotated[str, typer.Option(help="the column that says when: later rows are the test")] = "",
+    group: Annotated[str, typer.Option(help="the column that says whose: rows of one stay together")] = "",
+) -> None:
+    """Draft a card for your own table, and put a copy of the table beside it; prints the card's path."""
+    from common.data.draft import draft
+
+    root = next((folder for folder in (Path.cwd() / "x").parents if (folder / "datasets").is_dir()), Path.cwd())
+    card = draft(table, root, id=name, target=target, positive=positive, time=time, group=group)
+    typer.echo(f"next: read and complete it, then `espalier data check {card.parent.name}`", err=True)
+    typer.echo(card)
+
+
 @data_app.command("check")
 def data_check(name: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Verify a data set against its card and audit it; exits 1 when the audit finds an error."""

@@ -70,8 +70,8 @@ def ask(brief: Brief, systems: Sequence[Record], answer: Callable[[str, str], st
 def acceptance_toml(brief: Brief, systems: Sequence[Record]) -> str:
     """The thresholds of each system: those of the brief, else the system's own."""
     lines = [
-        "# What a model must reach: `espalier evaluate` fails when one is missed, and no such model becomes `production`.",
-        "# A name is a metric of the bundle's metrics.json (valid_...: on validation data) or of its report (test data).",
+        "# What a model must reach: `espalier evaluate` fails when one is missed, and no such model is promoted.",
+        "# A name is a metric of the bundle's metrics.json (valid_...: validation data) or of its report (test data).",
         "",
         "[thresholds]",
     ]
