@@ -10,7 +10,7 @@ from common.clone.prune import Pruning
 from common.clone.records import verticals
 from common.errors import UsageError
 
-EXTRA = re.compile(r"(?P<notes>(?:^#.*\n)*)^(?P<name>[\w-]+) = \[(?P<items>.*?)\]\n", re.MULTILINE | re.DOTALL)
+EXTRA = re.compile(r"(?P<notes>(?:^#[^\n]*\n)*)^(?P<name>[\w-]+) = \[(?P<items>.*?)\]\n", re.MULTILINE | re.DOTALL)
 ENTRY = re.compile(r'^"(?P<name>[\w.]+)" = ".*"\n', re.MULTILINE)
 PACKAGES = re.compile(r"^(?:include|packages) = \[(?P<items>[^\]]*)\]$", re.MULTILINE)
 ENTRIES = '[project.entry-points."espalier.systems"]\n'

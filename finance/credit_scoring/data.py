@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -126,7 +125,7 @@ def load(config: Config) -> CreditData:
         fields=_usable([*raw, *_derived(DERIVED.get(card.id, {}), raw)], config),
         groups=_groups(card, frame),
         amount=frame[amount].to_numpy(float) if amount else np.ones(len(frame)),
-        sex=SEX.get(card.id, partial(_as_written, name=sex))(frame) if sex or card.id in SEX else nobody,
+        sex=SEX[card.id](frame) if card.id in SEX else _as_written(frame, sex) if sex else nobody,
         age=age_band(frame, age) if age else nobody,
         month=_months(card, frame),
         accepted=np.ones(len(frame), dtype=bool),
