@@ -107,9 +107,8 @@ def discover() -> dict[str, System | Broken]:
     A name belongs to the module of that name, else to the first package by the alphabet; whoever else claims it is
     listed as broken, under the name and its package.
     """
-    entries = sorted({(e.name, e.value): e for e in entry_points(group=GROUP)}.values(), key=_precedence)
     found: dict[str, System | Broken] = {}
-    for entry in entries:
+    for entry in sorted(entry_points(group=GROUP), key=_precedence):
         if entry.name in found:
             label = f"{entry.name} of {_package(entry)}"
             found[label] = Broken(label, f"the name {entry.name!r} is taken by another package")

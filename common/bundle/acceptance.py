@@ -90,9 +90,13 @@ def of_project(system: str) -> list[str]:
 
 def _read(path: Path, system: str) -> list[str]:
     try:
-        thresholds = tomllib.loads(path.read_text(encoding="utf-8")).get("thresholds", {}).get(system, [])
+        known = tomllib.loads(path.read_text(encoding="utf-8")).get("thresholds", {})
+        thresholds = known.get(system, [])
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError) as error:
         raise UsageError(f"cannot be read ({error})", where=str(path), expected="TOML with [thresholds]") from None
+    if table := next((name for name, value in known.items() if isinstance(value, dict)), ""):
+        expected = f'the system\'s name in quotes, such as "{table}.{next(iter(known[table]), "system")}"'
+        raise UsageError("a name that is cut in two", where=str(path), got=table, expected=expected)
     if not isinstance(thresholds, list) or not all(isinstance(threshold, str) for threshold in thresholds):
         raise UsageError("not a list of thresholds", where=f"{path}: {system}", expected='for example ["auc >= 0.7"]')
     for threshold in thresholds:

@@ -7,7 +7,6 @@ from pathlib import PurePosixPath
 from posixpath import normpath
 
 from common.clone.prune import Pruning
-from common.clone.records import verticals
 
 RESULTS = re.compile(r"<!-- results:([\w.-]+):[\w-]+ -->\n.*?<!-- end -->\n", re.DOTALL)
 TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
@@ -27,7 +26,7 @@ def pruned(path: str, text: str, pruning: Pruning) -> str:
 def _rows(table: str, pruning: Pruning) -> str:
     """Without the rows about other systems; nothing when no row is left."""
     lines = table.splitlines(keepends=True)
-    mention = re.compile(rf"`({'|'.join(verticals(pruning.tree))})([./])(\w+)")
+    mention = re.compile(rf"`({'|'.join(sorted(pruning.all_verticals))})([./])(\w+)")
 
     def stays(line: str) -> bool:
         for vertical, mark, name in mention.findall(line):

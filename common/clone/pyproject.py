@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Iterable
 
 from common.clone.prune import Pruning
-from common.clone.records import verticals
 from common.errors import UsageError
 
 EXTRA = re.compile(r"(?P<notes>(?:^#[^\n]*\n)*)^(?P<name>[\w-]+) = \[(?P<items>.*?)\]\n", re.MULTILINE | re.DOTALL)
@@ -65,7 +64,7 @@ def _inside(requirement: str, project: str) -> list[str]:
 
 def _extras(pruning: Pruning, refers: dict[str, set[str]]) -> tuple[set[str], dict[str, set[str]]]:
     """Extras to keep; and for a vertical of which some systems stay behind, the union of those that go along."""
-    all_unions = {extra for v in verticals(pruning.tree) for extra in (v, f"{v}-serve") if extra in refers}
+    all_unions = {extra for v in pruning.all_verticals for extra in (v, f"{v}-serve") if extra in refers}
     kept = _closure((e for record in pruning.systems for e in (*record.extras, SERVE)), refers)
     unions = {}
     for vertical in pruning.verticals:

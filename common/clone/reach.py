@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 
 DOTTED = re.compile(r"\b[a-zA-Z_]\w*(?:\.[a-zA-Z_]\w*)*")
@@ -21,19 +21,18 @@ class Code:
 
     def __init__(self, path: str, content: bytes) -> None:
         self.path = PurePosixPath(path)
-        self.tree = ast.parse(content, path)
+        self.nodes = list(ast.walk(ast.parse(content, path)))
 
     @property
     def module(self) -> str:
-        """The dotted name, `a.b` for `a/b/__init__.py`."""
-        parts = self.path.with_suffix("").parts
-        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        """Its dotted name."""
+        return module_of(self.path)
 
     @cached_property
     def imports(self) -> set[str]:
         """Full names of what is imported; `from a import b` gives `a` and `a.b`."""
         found = set()
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
@@ -45,10 +44,10 @@ class Code:
     @cached_property
     def texts(self) -> list[str]:
         """All text but docstrings; an f-string with the file's own constants filled in."""
-        documented = [node.body[0] for node in ast.walk(self.tree) if isinstance(node, DOCUMENTED) and node.body]
+        documented = [node.body[0] for node in self.nodes if isinstance(node, DOCUMENTED) and node.body]
         docstrings = {id(first.value) for first in documented if isinstance(first, ast.Expr)}
         found = []
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.JoinedStr):
                 found.append(self.value(node))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
@@ -60,7 +59,7 @@ class Code:
         """What names of the module are bound to."""
         return {
             target.id: node.value
-            for node in self.tree.body
+            for node in getattr(self.nodes[0], "body", ())
             if isinstance(node, ast.Assign)
             for target in node.targets
             if isinstance(target, ast.Name)
@@ -77,6 +76,18 @@ class Code:
         if isinstance(node, ast.Name) and isinstance(self.constants.get(node.id), ast.Constant):
             return self.value(self.constants[node.id])
         return " "
+
+
+@lru_cache(maxsize=4096)
+def code(path: str, content: bytes) -> Code:
+    """A file, read once."""
+    return Code(path, content)
+
+
+def module_of(path: PurePosixPath) -> str:
+    """The dotted name, `a.b` for `a/b/__init__.py`."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def modules(names: Iterable[str], known: Mapping[str, Code]) -> Iterator[str]:
@@ -102,8 +113,7 @@ def reach(roots: Iterable[str], known: Mapping[str, Code]) -> set[str]:
         if name in found:
             continue
         found.add(name)
-        code = known[name]
-        ahead += modules(code.imports, known)
-        for text in code.texts:
+        ahead += modules(known[name].imports, known)
+        for text in known[name].texts:
             ahead += named(text, known, tops)
     return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from common.clone.git import Tree
-from common.clone.reach import Code
+from common.clone.reach import Code, code
 from common.errors import SystemUnavailable
 
 
@@ -41,9 +41,7 @@ class Record:
 
 def verticals(tree: Tree) -> list[str]:
     """Packages with a service."""
-    return sorted(
-        path.parts[0] for path in map(PurePosixPath, tree) if len(path.parts) == 2 and path.name == "service.py"
-    )
+    return sorted(name.partition("/")[0] for name in tree if name.endswith("/service.py") and name.count("/") == 1)
 
 
 def records(tree: Tree) -> dict[str, Record]:
@@ -53,7 +51,7 @@ def records(tree: Tree) -> dict[str, Record]:
     for name, file in sorted(tree.items()):
         parts = PurePosixPath(name).parts
         if len(parts) == 3 and parts[0] in tops and parts[2] == "__init__.py":
-            record = _record(Code(name, file.content))
+            record = _record(code(name, file.content))
             if record:
                 found[record.name] = record
     return found
@@ -74,15 +72,15 @@ def chosen(tree: Tree, origin: str) -> list[Record]:
     return found
 
 
-def _record(code: Code) -> Record | None:
-    call = code.constants.get("SYSTEM")
+def _record(file: Code) -> Record | None:
+    call = file.constants.get("SYSTEM")
     if not isinstance(call, ast.Call) or not call.keywords:
         return None
     known = Record.__dataclass_fields__
     values = {
-        entry.arg: tuple(map(code.value, entry.value.elts))
+        entry.arg: tuple(map(file.value, entry.value.elts))
         if isinstance(entry.value, ast.Tuple)
-        else code.value(entry.value)
+        else file.value(entry.value)
         for entry in call.keywords
         if entry.arg in known
     }

@@ -9,6 +9,7 @@ from common.clone.git import commit_of, git
 ROOT = Path(__file__).parents[3]
 # A system of another vertical with a module of the frame for itself, and a module that nothing reaches.
 STRANGER = "orchard.pruning"
+USE = "from common.orchard_tools import SHEARS  # noqa: F401"
 MORE = {
     "common/orchard_tools.py": '"""For orchards."""\n\nSHEARS = 2\n',
     "common/orchard.html.j2": "{{ tree }}\n",

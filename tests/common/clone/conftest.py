@@ -17,7 +17,7 @@ from common.clone.render import Template
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that "a_source" can be imported in every import mode
 
-from a_source import MORE, ROOT, STRANGER, save
+from a_source import MORE, ROOT, STRANGER, USE, save
 
 
 @pytest.fixture(scope="session")
@@ -40,10 +40,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in MORE.items():
         (root / name).write_text(text)
     room = root / "orchard" / "pruning" / "model.py"
-    room.write_text(
-        room.read_text().replace("import numpy", "from common.orchard_tools import SHEARS  # noqa: F401\nimport numpy")
-    )
-    (root / "orchard" / "pruning" / "page.py").write_text('PAGE = "orchard.html.j2"\n')
+    room.write_text(room.read_text().replace("import numpy as np\n", f"import numpy as np\n\n{USE}\n"))
+    (root / "orchard" / "pruning" / "page.py").write_text('"""A page."""\n\nPAGE = "orchard.html.j2"\n')
     save(root, "as it is")
     return root
 
