@@ -6,6 +6,7 @@ import keyword
 import re
 import shutil
 import tempfile
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,11 +16,9 @@ from common.clone.pyproject import with_system
 from common.clone.records import verticals
 from common.errors import UsageError
 from common.files import write_whole
-from common.system import discover
+from common.system import GROUP, discover
 
 NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
-EXAMPLE = "examples/agriculture"
-PACKAGE, SYSTEM, CLASS = "espalier_irrigation", "agriculture.irrigation", "IrrigationPredictor"
 IMPORTS = re.compile(r"(?:^from common.* import .*\n|^from \S+ import .*\n)+", re.MULTILINE)
 IGNORED = b"__pycache__/\n*.egg-info/\n.venv/\nbuild/\n"
 LEFT = {"benchmarks", "build", "common", "datasets", "deploy", "docs", "examples", "tests"}
@@ -84,7 +83,7 @@ def new_blank(name: str, target: Path | None) -> list[str]:
 
 def _check(name: str, root: Path) -> None:
     if not NAME.fullmatch(name) or any(keyword.iskeyword(part) for part in name.split(".")):
-        expected = "vertical.system in small letters, such as agriculture.yield_forecast"
+        expected = "vertical.system in small letters, such as crops.yield_forecast"
         raise UsageError("not a name for a system", got=repr(name), expected=expected)
     vertical, _, system = name.partition(".")
     taken = name in discover() or (root / vertical / system).exists() or (root / "tests" / vertical / system).exists()
@@ -95,28 +94,37 @@ def _check(name: str, root: Path) -> None:
 
 def _renamed(root: Path, name: str, package: str, installed: str) -> Tree:
     """The example's files under other names; `package` may have dots, `installed` is what pip is given."""
-    system = name.partition(".")[2]
+    folder, example, old = example_of(root)
+    vertical, _, system = name.partition(".")
+    before, _, word = example.partition(".")
     words = {
         **WORDS,
-        EXAMPLE: installed,
-        CLASS: f"{''.join(part.capitalize() for part in system.split('_'))}Predictor",
-        SYSTEM: name,
-        PACKAGE: package,
-        PACKAGE.replace("_", "-"): f"espalier-{system.replace('_', '-')}",
-        "serve agriculture": f"serve {name.partition('.')[0]}",
-        "irrigation-simulated": f"{system.replace('_', '-')}-simulated",
+        str(folder.relative_to(root)): installed,
+        f"{word.capitalize()}Predictor": f"{''.join(part.capitalize() for part in system.split('_'))}Predictor",
+        example: name,
+        old: package,
+        old.replace("_", "-"): f"espalier-{system.replace('_', '-')}",
+        f"serve {before}": f"serve {vertical}",
+        f"{word}-simulated": f"{system.replace('_', '-')}-simulated",
     }
     pattern = re.compile("|".join(map(re.escape, sorted(words, key=len, reverse=True))))
     found: Tree = {}
-    for path in sorted((root / EXAMPLE).rglob("*")):
-        relative = path.relative_to(root / EXAMPLE)
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
         if path.suffix in (".py", ".md", ".toml") and not any(part.endswith(".egg-info") for part in relative.parts):
             text = pattern.sub(lambda match: words[match[0]], path.read_text(encoding="utf-8"))
             text = IMPORTS.sub(lambda block: "".join(sorted(block[0].splitlines(keepends=True))), text)
-            found[str(relative).replace(PACKAGE, package)] = File(text.encode())
-    if not found:
-        raise UsageError("the example that an empty system is made of is not there", where=str(root / EXAMPLE))
+            found[str(relative).replace(old, package)] = File(text.encode())
     return found
+
+
+def example_of(root: Path) -> tuple[Path, str, str]:
+    """Folder, system and package of the example plug-in."""
+    for path in sorted(root.glob("examples/*/pyproject.toml")):
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))["project"]["entry-points"][GROUP]
+        [(name, target)] = entries.items()
+        return path.parent, name, target.partition(":")[0]
+    raise UsageError("the example that an empty system is made of is not there", where=str(root / "examples"))
 
 
 def _service(root: Path, vertical: str) -> Tree:

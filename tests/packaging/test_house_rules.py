@@ -28,7 +28,7 @@ LINES_OF_A_SYSTEM = 1_800
 LINES_SO_FAR = {
     "common": 9_450,
     "common/audit": 900,
-    "common/clone": 1_450,
+    "common/clone": 1_500,
     "common/monitoring": 2_200,
     "common/serving/v2": 1_100,
     "finance/credit_scoring": 3_650,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from a_source import ROOT, save
 
-from common.clone.blank import CLASS, EXAMPLE, PACKAGE, SYSTEM, WORDS, new_blank
+from common.clone.blank import WORDS, example_of, new_blank
 from common.clone.git import git
 from common.clone.records import Record
 from common.errors import UsageError
@@ -37,8 +37,10 @@ def words_of_the_example(text: str) -> list[str]:
 
 
 def test_every_word_to_be_replaced_stands_in_the_example() -> None:
-    whole = "\n".join(texts(ROOT / EXAMPLE).values())
-    assert [word for word in (*WORDS, CLASS, PACKAGE, SYSTEM) if word not in whole] == []
+    folder, system, package = example_of(ROOT)
+    whole = "\n".join(texts(folder).values())
+    predictor = f"{system.partition('.')[2].capitalize()}Predictor"
+    assert [word for word in (*WORDS, predictor, package, system) if word not in whole] == []
 
 
 def test_a_plug_in_package_has_all_rooms_and_nothing_of_the_example(
