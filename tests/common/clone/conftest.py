@@ -23,8 +23,8 @@ from a_source import MORE, ROOT, STRANGER, USE, save
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This repository as it stands, committed, with a stranger beside the systems there are."""
-    if not shutil.which("git"):
-        pytest.skip("git is not installed")
+    if not shutil.which("git") or not (ROOT / ".git").exists():
+        pytest.skip("needs git, and a checkout")
     root = tmp_path_factory.mktemp("source")
     listed = subprocess.run(
         ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=False
