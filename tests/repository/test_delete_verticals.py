@@ -44,7 +44,8 @@ pytestmark = pytest.mark.skipif(len(VERTICALS) < 3, reason="the other verticals 
 def keep_one(kept: str, folder: Path) -> dict[str, str]:
     """Copy the tree with one vertical only; returns the environment to run it in."""
     gone = {name for name in VERTICALS if name != kept}
-    ignored = shutil.ignore_patterns("__pycache__", ".*", "build", "dist", "*.egg-info", "_build", *gone)
+    made = ("__pycache__", ".git", ".venv", ".*_cache", "build", "dist", "*.egg-info", "_build")
+    ignored = shutil.ignore_patterns(*made, *gone)
     shutil.copytree(ROOT, folder / "tree", ignore=ignored)
     (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(GONE.format(gone=gone))
