@@ -1,6 +1,6 @@
 """Decisions and labels in SQLite or PostgreSQL, by SQLAlchemy.
 
-One record per request, however many rows it had: inputs and answers are one compressed JSON list each, so that a
+One record per request, however many rows it had: inputs and answers are one compressed JSON text each, so that a
 request of 10,000 rows is one insert. A label belongs to a row of a decision, `<id>` or `<id>.<row>`.
 """
 
@@ -34,6 +34,7 @@ NAMES = [column.name for column in decisions.c]
 INTO_SQLITE = f"INSERT OR IGNORE INTO decisions ({', '.join(NAMES)}) VALUES "
 ONE_ROW = f"({', '.join('?' * len(NAMES))})"
 TOGETHER = 64  # records in one statement, below the 999 parameters of an old SQLite
+ZLIB = b"x"  # the first byte of what it compresses, and of no JSON list or object
 SMALL = 2048  # bytes; compressing less costs more time (20 µs) than its room is worth
 CHUNK = 1000  # records deleted, or read for an export, in one transaction
 
@@ -253,13 +254,14 @@ def split(decision: str) -> tuple[str, int | None]:
 
 
 def pack(content: bytes) -> bytes:
-    """A JSON list as it is stored, plain when it is small; level 1 takes a fifth of level 6's time."""
+    """JSON as it is stored, plain when it is small; level 1 takes a fifth of level 6's time."""
     return content if len(content) <= SMALL else zlib.compress(content, 1)
 
 
-def unpack(content: bytes) -> Any:
-    """What `pack` packed."""
-    return json.loads(content if content[:1] == b"[" else zlib.decompress(content))
+def unpack(content: bytes) -> list[Any]:
+    """The rows of what `pack` packed: a list of them, or a batch `{"rows": [...]}` as it was sent."""
+    found = json.loads(zlib.decompress(content) if content[:1] == ZLIB else content)
+    return found if isinstance(found, list) else found["rows"]
 
 
 def _unknown(decision: str) -> UnknownDecision:

@@ -28,6 +28,7 @@ from common.serving.deployments import deployment_routes
 from common.serving.lanes import Service
 from common.serving.limits import Limits
 from common.serving.metrics import Metrics
+from common.serving.names import unique_names
 from common.serving.observe import Observe, Record
 from common.serving.pages import add_docs
 from common.serving.pages import index as page
@@ -110,6 +111,7 @@ def create_app(
         version=__version__,
         summary="Every answer has X-Request-Id and X-Model-Version; every refusal is application/problem+json.",
         lifespan=lifespan,
+        dependencies=[Depends(unique_names)],
     )
     app.state.metrics, app.state.slots = metrics, slots
     install(app, metrics.rejected)

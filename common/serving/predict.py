@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from common.serving.body import read_all
 from common.serving.lanes import Answer, Lane, Service
 from common.serving.limits import Limits
+from common.serving.names import check_names
 from common.serving.problems import MEDIA_TYPE, UnsupportedMediaType, invalid_body
 from common.serving.security import describe
 from common.serving.slot import Live, Slot
@@ -102,11 +103,13 @@ def _lane(slot: Slot, watch: Watch, most_bytes: int, *, batch: bool) -> Lane:
         except ValidationError as error:
             raise invalid_body(error, wire.schema) from None
         rows = asked.rows if batch else (asked,)
+        check_names(body, batch + sum([len(row.__pydantic_fields_set__) for row in rows]))
         started = time.perf_counter()
         answers = await held(scope, live.batcher.submit(rows, alone=scope["state"].get("alone", False)))
         scope["state"]["model"] = live, len(rows), started, time.perf_counter()
-        decision = watch.rows(scope, live, rows, answers)
         content = wire.dump(wire.response.model_construct(rows=answers) if batch else answers[0])
+        bodies = (body, content) if batch else (b"[%b]" % body, b"[%b]" % content)
+        decision = watch.rows(scope, live, rows, answers, bodies)
         if slot.rival:
             watch.shadow(slot, scope, body, batch, answers, decision)
         return live, decision, content

@@ -39,8 +39,15 @@ class Watch:
         if self._recorder:
             self._recorder.admit()
 
-    def rows(self, scope: Scope, live: Live, requests: Sequence[Any], answers: Sequence[Any]) -> Headers:
-        """Requests and their answers, one or many."""
+    def rows(
+        self,
+        scope: Scope,
+        live: Live,
+        requests: Sequence[Any],
+        answers: Sequence[Any],
+        bodies: tuple[bytes, bytes] | None = None,
+    ) -> Headers:
+        """Requests and their answers, one or many; for `bodies` see `Recorder.record`."""
         if live.monitor:
             if len(answers) == 1:
                 live.monitor.observe(requests[0], answers[0])
@@ -48,7 +55,8 @@ class Watch:
                 live.monitor.observe_many(requests, answers)
         if self._recorder is None or not live.audited:
             return ()
-        return _named(self._recorder.record(scope, live, len(answers), lambda: (requests, answers)))
+        rows = lambda: (requests, answers)  # noqa: E731
+        return _named(self._recorder.record(scope, live, len(answers), rows, bodies=bodies))
 
     def table(self, scope: Scope, live: Live, columns: Mapping[str, Column], table: pyarrow.Table) -> Headers:
         """The same as columns."""

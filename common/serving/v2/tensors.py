@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from common.errors import RequestTooLarge
+from common.serving.names import check_names, fields_of
 from common.serving.problems import FieldError, InvalidBody, Malformed, invalid_body, shown_value
 from common.serving.v2.schema import InferenceRequest, InputTensor
 
@@ -65,10 +66,12 @@ def read_request(
             got=json_bytes,
             expected=f"the bytes of the JSON part, at most {len(body)}",
         )
+    head = body if json_bytes is None else body[:json_bytes]
     try:
-        request = _validate(body if json_bytes is None else body[:json_bytes])
+        request = _validate(head)
     except ValidationError as error:
         raise invalid_body(error, _SCHEMA) from None
+    check_names(head, fields_of(request))
     rows = request.inputs[0].shape[0]
     if rows > most_rows:
         raise RequestTooLarge(
