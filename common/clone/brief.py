@@ -108,7 +108,7 @@ def plan(name: str, brief: Brief, systems: Sequence[Record], tree: Tree) -> str:
             "",
             "| data set | rows | licence | beware of |",
             "| --- | ---: | --- | --- |",
-            *(_line(d, f"{c['rows']:,}", c["licence"], " ".join(c.get("pitfalls", ()))) for d, c in cards.items()),
+            *(_line(d, f"{c['rows']:,}", c["licence"], _pitfalls(d, c)) for d, c in cards.items()),
             _line("ours", OPEN, OPEN, OPEN),
             "",
             "## Risks",
@@ -140,6 +140,11 @@ def _steps(record: Record) -> list[str]:
 
 def _card(tree: Tree, dataset: str) -> Mapping[str, Any]:
     return tomllib.loads(tree[f"datasets/{dataset}/card.toml"].content.decode())
+
+
+def _pitfalls(dataset: str, card: Mapping[str, Any]) -> str:
+    first, *more = card.get("pitfalls") or ["nothing known"]
+    return f"{first} And {len(more)} more: `datasets/{dataset}/card.toml`." if more else first
 
 
 def _line(*cells: str) -> str:

@@ -6,6 +6,7 @@ import io
 import subprocess
 import tarfile
 from dataclasses import dataclass
+from os import environ
 from pathlib import Path
 
 import common
@@ -31,11 +32,15 @@ class File:
 Tree = dict[str, File]
 
 
-def git(folder: Path, *arguments: str, fails: str = "", content: bytes | None = None) -> bytes:
+def git(folder: Path, *arguments: str, fails: str = "") -> bytes:
     """Run git in a folder and return its stdout; raises `UsageError` with `fails` when it does not succeed."""
+    # Inside a hook these name the repository of the hook, whatever the folder.
+    variables = {
+        name: value for name, value in environ.items() if name not in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE")
+    }
     command = ["git", "-C", str(folder), *arguments]
     try:
-        run = subprocess.run(command, capture_output=True, check=False, input=content)
+        run = subprocess.run(command, capture_output=True, check=False, env=variables)
     except FileNotFoundError:
         raise UsageError("git is not on the path", fix="install git (Debian and Ubuntu: apt install git)") from None
     if run.returncode:
