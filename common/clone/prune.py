@@ -14,8 +14,10 @@ from common.clone.records import Record, records, verticals
 FRAME = "common"
 COMMAND = (f"{FRAME}.cli", f"{FRAME}.__main__")
 # What speaks of the repository as a whole, or is written anew for a clone.
-STAY = ("README.md", "README.zh.md", "PLAN.md", "acceptance.toml", "NOTICE", ".template.json")
-STAY += ("tests/repository/", "tests/benchmarks/")
+STAY = (
+    *("README.md", "README.zh.md", "PLAN.md", "acceptance.toml", "NOTICE", ".template.json"),
+    *("tests/repository/", "tests/benchmarks/"),
+)
 
 
 @dataclass(frozen=True)
