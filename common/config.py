@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     rate_per_s: float = Field(100, gt=0, description="requests per second of a caller whose key names no rate")
     rate_burst: int = Field(200, ge=1, description="requests such a caller may send at once")
     cors_origins: str = Field("", description="origins browsers may call from, separated by commas; none by default")
+    console: bool | None = Field(None, description="the page `/console`; default: on in development, off in production")
     metrics_open: bool = Field(True, description="`/metrics` needs no credential")
     audit: bool = Field(True, description="put every decision on record")
     audit_inputs: Literal["masked", "hashed"] = Field("masked", description="only sensitive fields hashed, or all")

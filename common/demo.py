@@ -9,6 +9,7 @@ import sys
 import time
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -53,7 +54,8 @@ def demo(vertical: str, *, once: bool, port: int) -> None:
         for bundle in bundles:
             _ask(url, bundle)
         if not once:
-            say(f"[bold]The service runs at {url} (docs at {url}/docs). Ctrl+C stops it.[/]")
+            pages = f"{url}/docs" + (f", console at {url}/console" if find_spec("gradio") else "")
+            say(f"[bold]The service runs at {url} (docs at {pages}). Ctrl+C stops it.[/]")
             service.wait()
     except KeyboardInterrupt:
         say("stopping")

@@ -10,8 +10,9 @@ from common.files import write_whole
 BEGIN, END = "<!-- serving results -->\n", "<!-- end of serving results -->"
 
 OVERLOAD = (
-    "overload: requests of {name} at 4 times {capacity_per_s:,}/s for a minute | {goodput_per_s:,} answered a second "
-    "({goodput_share:.0%} of capacity; p99 {p99_ms:,.0f} ms), {refused_with_retry_after:,} refused with 503 and "
+    "overload: requests of {name}, {asked_per_s:,}/s for a minute | {goodput_per_s:,} answered a second "
+    "({goodput_share:.0%} of the capacity before and after, {capacity_before_per_s:,} and {capacity_after_per_s:,}/s; "
+    "rounds: {rounds}; p99 {p99_ms:,.0f} ms), {refused_with_retry_after:,} refused with 503 and "
     "`Retry-After`, {sent_and_neither:,} neither, {unsent:,} not sent as all connections waited; memory of the last "
     "third {late_to_early} of the first"
 )
@@ -51,5 +52,7 @@ def table(found: dict[str, Any]) -> str:
         wrong = sum(bool(one["failures"]) for one in fuzz.values())
         what = f"Schemathesis, {len(fuzz)} services ({', '.join(fuzz)})"
         lines.append(f"| {what} | {bad} server errors, {wrong} services with a finding, in {cases:,} cases |")
-    lines += [f"| {OVERLOAD.format(name=name, **one)} |" for name, one in found.get("overload", {}).items()]
+    for name, one in found.get("overload", {}).items():
+        rounds = ", ".join(f"{share:.0%}" for share in one["shares"])
+        lines.append(f"| {OVERLOAD.format(name=name, rounds=rounds, **one)} |")
     return "\n".join(lines) + "\n"

@@ -108,6 +108,7 @@ class Store:
             given = connection.execute(select(labels.c.row, labels.c.label).where(labels.c.decision == key)).all()
         inputs, answers = unpack(found["inputs"]), unpack(found["answers"])
         known = {place: json.loads(label) for place, label in given}
+        shown: dict[str, Any]
         if row is None and found["rows"] > 1:
             shown = {"inputs": inputs, "output": answers, "label": [known.get(i) for i in range(found["rows"])]}
         else:

@@ -76,7 +76,7 @@ def _extras(pruning: Pruning, refers: dict[str, set[str]]) -> tuple[set[str], di
             kept |= _closure([vertical], refers)
         kept |= {vertical, f"{vertical}-serve"} & set(refers)
     general = set(refers) - _closure(all_unions, refers)  # tools and options, which no vertical is made of
-    return kept | general, unions
+    return kept | _closure(general, refers), unions
 
 
 def _closure(extras: Iterable[str], refers: dict[str, set[str]]) -> set[str]:

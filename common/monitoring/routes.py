@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
@@ -43,8 +44,9 @@ def monitor_routes(monitors: Callable[[], Sequence[Monitor]]) -> APIRouter:
     drawing = asyncio.Lock()
 
     @router.get("/v1/monitor", summary="Drift, data quality and live performance of every model.")
-    async def all_monitors() -> list[MonitorRun]:
-        return [monitor.snapshot().model_copy(update={"reference": {}}) for monitor in monitors()]
+    async def all_monitors(reference: bool = False) -> list[MonitorRun]:
+        left_out: dict[str, Any] = {} if reference else {"reference": {}}
+        return [monitor.snapshot().model_copy(update=left_out) for monitor in monitors()]
 
     @router.get("/v1/monitor/{system}", summary="The same of one model as a page.", response_class=HTMLResponse)
     async def page(system: str) -> HTMLResponse:

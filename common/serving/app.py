@@ -19,6 +19,7 @@ from common.audit.gauges import AuditGauges
 from common.audit.routes import audit_routes
 from common.audit.setup import open_recorder
 from common.config import settings
+from common.console.mount import add_console, wanted
 from common.errors import UsageError
 from common.monitoring.gauges import MonitorGauges
 from common.monitoring.online import Monitor
@@ -96,6 +97,8 @@ def create_app(
         for slot in slots:
             await slot.load()
         yield
+        if app.console:
+            await app.console.close()
         for slot in slots:
             await slot.close()
         await asyncio.to_thread(close_v2)
@@ -145,6 +148,8 @@ def create_app(
     app.include_router(card_routes(app, slots, limits))
     add_docs(app)
     _describe_problems(app, slots, gate)
+    if wanted(settings()):
+        app.console = add_console(app, slots, limits)
     return app
 
 
@@ -153,7 +158,7 @@ def _on_live(app: Service, slot: Slot, limits: Limits, watch: Watch) -> None:
     watch.begin(slot.monitor)
 
 
-def _add_service_routes(app: FastAPI, vertical: str, slots: Sequence[Slot], limits: Limits) -> None:
+def _add_service_routes(app: Service, vertical: str, slots: Sequence[Slot], limits: Limits) -> None:
     @app.get("/health/live", tags=["service"], summary="The process answers.")
     async def live() -> dict[str, str]:
         return {"status": "live"}
@@ -179,7 +184,8 @@ def _add_service_routes(app: FastAPI, vertical: str, slots: Sequence[Slot], limi
 
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:
-        return HTMLResponse(page(vertical, [card_of(app, slot, limits) for slot in slots]))
+        console = app.console is not None and app.console.ready
+        return HTMLResponse(page(vertical, [card_of(app, slot, limits) for slot in slots], console=console))
 
 
 def _describe_problems(app: FastAPI, slots: Sequence[Slot], gate: Gate) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from prometheus_client import Counter
@@ -25,6 +25,9 @@ from common.serving.security.headers import Header, secured
 from common.serving.security.slow import timely
 from common.serving.slot import Live
 from common.serving.tracing import Tracing
+
+if TYPE_CHECKING:
+    from common.console.mount import Console
 
 logger = logging.getLogger("espalier.serving")
 
@@ -45,6 +48,7 @@ class Service(FastAPI):
         super().__init__(**settings)
         self.lanes: dict[str, Lane] = {}
         self.tracing: Tracing | None = None
+        self.console: Console | None = None
 
     def shorten(self, gate: Gate, record: Record, rejected: Counter, most: int) -> None:
         """Hand over what judges and counts requests on the long way too; `most` requests may be in flight."""

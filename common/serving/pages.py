@@ -47,8 +47,9 @@ def _content(name: str) -> bytes:
     return (files("fastapi_offline") / "static" / name).read_bytes()
 
 
-def index(vertical: str, cards: Sequence[ModelCard]) -> str:
-    """The systems of a service and their routes."""
+def index(vertical: str, cards: Sequence[ModelCard], *, console: bool = False) -> str:
+    """The systems of a service and their routes, with a link to the `console` where there is one."""
+    link = '<a href="console">Console</a> · ' if console else ""
     rows = "".join(
         f"<tr><td><b>{escape(card.system)}</b><br>{escape(card.summary)}</td><td>{card.status}"
         f"{' · simulated data' if card.simulated else ''}<br>{escape(card.version or card.reason)}</td>"
@@ -59,5 +60,5 @@ def index(vertical: str, cards: Sequence[ModelCard]) -> str:
 <style>body{{font:16px/1.5 system-ui;max-width:60rem;margin:3rem auto;padding:0 1rem}}
 td{{padding:.5rem 1rem .5rem 0;vertical-align:top;border-top:1px solid #ccc}}</style>
 <h1>Espalier {escape(vertical)}</h1><table>{rows or "<tr><td>This vertical has no system yet.</td></tr>"}</table>
-<p><a href="docs">API docs</a> · <a href="v1/models">models</a> · <a href="health/ready">readiness</a> ·
+<p>{link}<a href="docs">API docs</a> · <a href="v1/models">models</a> · <a href="health/ready">readiness</a> ·
 <a href="metrics">metrics</a></p></html>"""

@@ -18,6 +18,7 @@ from common.serving.app import create_app
 from common.serving.lanes import Service
 from common.serving.observe import AccessLines, JsonLines
 from common.serving.security.connection import LINGER_S, BoundedProtocol
+from common.serving.slot import Slot
 
 # Longer than any request's deadline, so that SIGTERM loses none; Kubernetes kills after 30.
 DRAIN_S = 20
@@ -45,7 +46,13 @@ def run_app(app: Service, host: str = "127.0.0.1", port: int = 8000) -> None:
         logger.setLevel(level)
     logging.getLogger("espalier.access").handlers = [AccessLines(sys.stderr)]
     logging.getLogger("espalier.access").propagate = False
-    admission = Admission(app.most, lambda: len(server.server_state.tasks), app.turn_away)
+    slots: list[Slot] = app.state.slots
+    admission = Admission(
+        app.most,
+        lambda: len(server.server_state.tasks),
+        app.turn_away,
+        lambda: any(slot.crowded for slot in slots),
+    )
     protocol = type("Protocol", (BoundedProtocol,), {"admission": admission})
     # Python's 5 ms would be added to a request whenever the audit's thread is at work: 1 % of them took 90 ms.
     sys.setswitchinterval(0.0005)
@@ -67,6 +74,9 @@ def run_app(app: Service, host: str = "127.0.0.1", port: int = 8000) -> None:
 
 class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        app = self.config.app
+        if isinstance(app, Service) and app.console:
+            app.console.stop()
         # The listener goes first: a client that is told to leave comes back at once, and must be refused, not cut off.
         for server in self.servers:
             server.close()
@@ -86,14 +96,15 @@ class _Server(uvicorn.Server):
             return
         gc.collect()
         # Requests in flight survive young collections and make old ones frequent: a quarter of the time under overload.
-        gc.set_threshold(2_000, 10, 1000)
+        gc.set_threshold(10_000, 10, 1000)
         gc.freeze()  # what was loaded lives as long as the process; collections need not look at it again
         host, port = sockets[0].getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         app = self.config.app
         assert isinstance(app, Service)
         idle = [f"{slot.system.name}: {slot.reason}" for slot in app.state.slots if slot.status != "ready"]
-        print(f"{app.title} on {url}, try it at {url}/docs (Ctrl+C stops)", *idle, sep="\n", flush=True)
+        pages = f"{url}/docs" + (f" and {url}/console" if app.console and app.console.ready else "")
+        print(f"{app.title} on {url}, try it at {pages} (Ctrl+C stops)", *idle, sep="\n", flush=True)
 
 
 def _bind(host: str, port: int) -> socket.socket:

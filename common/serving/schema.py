@@ -20,10 +20,10 @@ MOST_CHOICES = 20
 
 def find_field(schema: Schema, location: Sequence[str | int]) -> Schema:
     """The part of `schema` that describes the field at `location`; empty when it has none."""
-    part = _resolve(schema, schema)
+    part = resolve(schema, schema)
     for step in location:
         part = part.get("items", {}) if isinstance(step, int) else part.get("properties", {}).get(step, {})
-        part = _resolve(part, schema)
+        part = resolve(part, schema)
     return part
 
 
@@ -34,7 +34,7 @@ def known_fields(schema: Schema, location: Sequence[str | int] = ()) -> list[str
 
 def describe(part: Schema, schema: Schema) -> str:
     """One field in words, for example `a whole number from 18 to 75`; empty when it cannot be said so."""
-    part = _resolve(part, schema)
+    part = resolve(part, schema)
     if "const" in part:
         return repr(part["const"])
     if "enum" in part:
@@ -69,7 +69,7 @@ def _range(part: Schema) -> str:
     return f", {' and '.join(texts)}" if texts else ""
 
 
-def _resolve(part: Schema, schema: Schema) -> Schema:
+def resolve(part: Schema, schema: Schema) -> Schema:
     """Follow `$ref`, and step through `X or null` to X."""
     while True:
         if "$ref" in part:

@@ -180,6 +180,11 @@ class Slot:
         return ModelState(self.system.name, self.version, self.simulated, self.status == "ready", queued)
 
     @property
+    def crowded(self) -> bool:
+        """Whether the live model has half as many rows waiting as it may have."""
+        return self._live is not None and self._live.batcher.queued_rows * 2 >= self.limits.queued_rows
+
+    @property
     def monitor(self) -> Monitor | None:
         """The monitor of the live model."""
         return self._live.monitor if self._live else None

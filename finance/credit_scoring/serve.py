@@ -178,7 +178,9 @@ class CreditPredictor:
 
         summary = "The smallest change of fields an applicant can change that would have been approved."
         body = {"content": {"application/json": {"schema": {"type": "object", "description": "as for predict"}}}}
-        router.post("/what-if", summary=summary, openapi_extra={"requestBody": body})(what_if)
+        router.post("/what-if", summary=summary, openapi_extra={"requestBody": body, "x-espalier-request": "predict"})(
+            what_if
+        )
         return router
 
 

@@ -27,8 +27,9 @@ LINES_OF_A_SYSTEM = 1_800
 # shrinks. A package of the frame with a number of its own does not count towards `common`.
 LINES_SO_FAR = {
     "common": 9_550,
-    "common/audit": 950,
+    "common/audit": 920,
     "common/clone": 1_500,
+    "common/console": 1_350,
     "common/monitoring": 2_200,
     "common/serving/v2": 1_100,
     "finance/credit_scoring": 3_650,

@@ -21,6 +21,7 @@ HEAVY = [
     "matplotlib",
     "optuna",
     "fastapi",
+    "gradio",
     "pooch",
 ]
 

@@ -28,9 +28,9 @@ _FENCE = "frame-ancestors 'none'; base-uri 'none'; object-src 'none'; form-actio
 _DOCS = f"default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; {_FENCE}"
 # Gradio compiles templates in the browser and plays sound and pictures from blobs.
 _CONSOLE = (
-    f"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src 'self' blob:; "
-    f"style-src 'self' 'unsafe-inline'; font-src 'self' data:; img-src 'self' data: blob:; "
-    f"media-src 'self' data: blob:; connect-src 'self' ws: wss: blob: data:; {_FENCE}"
+    f"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; worker-src 'self' blob:; "
+    f"style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
+    f"connect-src 'self' blob: data:; {_FENCE}"
 )
 _PAGE = f"default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; {_FENCE}"
 # First segment of the path -> what pages below it may load. Our own pages have styles and pictures, no script.

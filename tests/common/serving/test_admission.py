@@ -48,6 +48,28 @@ def test_who_waited_longest_comes_in_first_and_those_beyond_are_refused_as_long_
     asyncio.run(main())
 
 
+def test_while_a_model_has_rows_enough_only_one_is_in_flight() -> None:
+    async def main() -> None:
+        log: list[str] = []
+        crowded, busy = True, 1
+        admission = Admission(10, lambda: busy, lambda path: None, lambda: crowded)
+        assert admission.full()
+        for name in "abcd":
+            admission.ask(Entrant(log, name), b"")
+        admission.leave()
+        assert log == []
+        busy = 0
+        admission._in_flight = lambda: busy + len(log)
+        admission.leave()
+        assert log == ["enter a"]
+        crowded = False
+        admission.leave()
+        assert log == ["enter a", "enter b", "enter c"]
+        admission._timer.cancel()
+
+    asyncio.run(main())
+
+
 def test_nobody_waits_for_ever() -> None:
     async def main() -> None:
         log: list[str] = []
