@@ -108,12 +108,13 @@ def discover() -> dict[str, System | Broken]:
     listed as broken, under the name and its package.
     """
     found: dict[str, System | Broken] = {}
+    owners: dict[str, str] = {}
     for entry in sorted(entry_points(group=GROUP), key=_precedence):
-        if entry.name in found:
+        if owners.setdefault(entry.name, entry.value) == entry.value:  # two clones in one environment are one system
+            found[entry.name] = found.get(entry.name) or _load(entry)
+        else:
             label = f"{entry.name} of {_package(entry)}"
             found[label] = Broken(label, f"the name {entry.name!r} is taken by another package")
-        else:
-            found[entry.name] = _load(entry)
     return dict(sorted(found.items()))
 
 

@@ -68,14 +68,18 @@ def test_a_name_that_is_taken_goes_to_who_had_it_and_the_other_is_listed_as_brok
     """A system's own module has its name before all others; then the alphabet of packages decides."""
     ours = next((s.name for s in discover().values() if isinstance(s, System) and s.config.startswith(s.name)), None)
     taken = ["garden.pruning", *([ours] if ours else [])]
-    (tmp_path / "a_thief.py").write_text((plugins / "garden.py").read_text())
     for package in ("a-thief", "zorro"):
         info = tmp_path / f"{package}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
         claims = taken[1:] if package == "a-thief" else taken
-        lines = "".join(f"{name} = a_thief:SYSTEM\n" for name in claims)
+        lines = "".join(f"{name} = {package.replace('-', '_')}:SYSTEM\n" for name in claims)
         (info / "entry_points.txt").write_text(f"[espalier.systems]\n{lines}")
+    if ours:
+        info = tmp_path / "second_clone-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: second-clone\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[espalier.systems]\n{ours} = {ours}:SYSTEM\n")
     path = os.pathsep.join([str(tmp_path), str(plugins)])
     command = [sys.executable, "-m", "common", "list", "--json"]
     variables = os.environ | {"PYTHONPATH": path}
@@ -83,8 +87,9 @@ def test_a_name_that_is_taken_goes_to_who_had_it_and_the_other_is_listed_as_brok
     found = {row["name"]: row.get("error") for row in json.loads(listed)}
     assert found["garden.pruning"] is None
     assert found["garden.pruning of zorro"] == "the name 'garden.pruning' is taken by another package"
-    if ours:
+    if ours:  # also when two clones of one system are installed: that is one system
         assert found[ours] is None
+        assert f"{ours} of second-clone" not in found
         assert found[f"{ours} of a-thief"] == f"the name {ours!r} is taken by another package"
 
 
