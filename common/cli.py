@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from common.audit.cli import app as audit_app
+from common.clone import cli as clone
+from common.data_cli import app as data_app
 from common.errors import EspalierError
 from common.monitoring.cli import monitor
 from common.serving.security.cli import app as key_app
@@ -22,11 +24,12 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(help="Data sets: list the cards, download and verify, audit.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(key_app, name="key")
 app.add_typer(audit_app, name="audit")
 app.command("monitor")(monitor)
+app.command("new")(clone.new)
+app.command("update")(clone.update)
 
 SystemName = Annotated[str, typer.Argument(metavar="SYSTEM", help="vertical.system, as in `espalier list`")]
 Preset = Annotated[str, typer.Option(help="one of the presets that `espalier list` shows")]
@@ -71,6 +74,7 @@ def list_systems(as_json: AsJson = False) -> None:
             typer.echo(f"    risk {system.risk}")
 
 
+<<<<<<< HEAD
 @data_app.command("list")
 def data_list(as_json: AsJson = False) -> None:
     """All data set cards."""
@@ -109,6 +113,8 @@ def data_check(name: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     typer.echo(f"{card.id}: {card.rows:,} rows agree with the card.")
 
 
+=======
+>>>>>>> main
 @app.command()
 def train(
     system: SystemName,
@@ -127,8 +133,14 @@ def train(
     with working(f"training {system} ({preset})"):
         bundle = found.load("train")(config)
     if register:
+        from common.bundle.acceptance import required, verdicts
+        from common.demo import report
+        from common.training.registry import PRODUCTION
         from common.training.registry import register as register_bundle
 
+        # A threshold on a metric of the test part: only the report knows it.
+        if alias == PRODUCTION and any(v.value is None for v in verdicts(bundle, required(found, bundle))):
+            typer.echo(f"report: {report(bundle)}", err=True)
         with working("registering"):
             typer.echo(register_bundle(bundle, alias, allow_simulated=allow_simulated), err=True)
     typer.echo(bundle.path)
@@ -157,11 +169,20 @@ def tune(
 
 @app.command()
 def evaluate(bundle: Annotated[str, typer.Argument(help="folder, or models:/<system>@<alias>")]) -> None:
-    """The report of one bundle on its test part, as HTML and JSON; prints the page's path last."""
+    """The report of one bundle on its test part, as HTML and JSON; prints the page's path last.
+
+    Each acceptance threshold is shown with its value; exits 1 when one is missed.
+    """
+    from common.bundle.acceptance import required, verdicts
     from common.demo import report
+    from common.system import find
 
     opened = _open(bundle)
-    typer.echo(report(opened))
+    page = report(opened)
+    accepted = [_say(verdict) for verdict in verdicts(opened, required(find(opened.manifest.system), opened))]
+    typer.echo(page)
+    if not all(accepted):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -273,6 +294,12 @@ def demo(
     from common.demo import demo as run
 
     run(vertical, once=once, port=port)
+
+
+def _say(verdict: Any) -> bool:
+    """Show a threshold beside the value; returns whether it is met."""
+    typer.echo(f"{'met' if verdict.met else 'NOT MET'}: {verdict}", err=True)
+    return bool(verdict.met)
 
 
 def _config(system: Any, preset: str, overrides: list[str] | None) -> Any:

@@ -17,6 +17,7 @@ from rich.panel import Panel
 from rich.pretty import Pretty
 
 from common.bundle import Bundle, load_bundle, newest
+from common.bundle.acceptance import required, unmet
 from common.config import build_config, settings
 from common.errors import DatasetUnavailable, EspalierError
 from common.evaluation.page import write_page
@@ -34,8 +35,11 @@ def demo(vertical: str, *, once: bool, port: int) -> None:
     bundles = [_bundle(system) for system in in_vertical(vertical)]
     for bundle in bundles:
         say(f"report: {report(bundle)}")
-        # A simulated bundle may not be production; the demo says so rather than forcing it.
-        alias = "simulated" if bundle.manifest.simulated else PRODUCTION
+        # A simulated bundle may not be production, nor one that misses a threshold; the demo says so and goes on.
+        missed = unmet(bundle, required(find(bundle.manifest.system), bundle))
+        for sentence in missed:
+            say(f"[bold red]not accepted: {sentence}[/]")
+        alias = "simulated" if bundle.manifest.simulated else "candidate" if missed else PRODUCTION
         with working("registering"):
             address = register(bundle, alias)
         say(f"registered: {address}")

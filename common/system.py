@@ -103,8 +103,20 @@ class Broken:
 
 
 def discover() -> dict[str, System | Broken]:
-    """All registered systems by name, ours and third parties', in alphabetical order."""
-    return {entry.name: _load(entry) for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}
+    """All registered systems by name, ours and third parties', in alphabetical order.
+
+    A name belongs to the module of that name, else to the first package by the alphabet; whoever else claims it is
+    listed as broken, under the name and its package.
+    """
+    found: dict[str, System | Broken] = {}
+    owners: dict[str, str] = {}
+    for entry in sorted(entry_points(group=GROUP), key=_precedence):
+        if owners.setdefault(entry.name, entry.value) == entry.value:  # two clones in one environment are one system
+            found[entry.name] = found.get(entry.name) or _load(entry)
+        else:
+            label = f"{entry.name} of {_package(entry)}"
+            found[label] = Broken(label, f"the name {entry.name!r} is taken by another package")
+    return dict(sorted(found.items()))
 
 
 def find(name: str) -> System:
@@ -137,10 +149,18 @@ def _has_service(vertical: str) -> bool:
     return vertical.isidentifier() and bool(find_spec(vertical) and find_spec(f"{vertical}.service"))
 
 
+def _precedence(entry: EntryPoint) -> tuple[str, bool, str]:
+    return entry.name, entry.module != entry.name, _package(entry)
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else entry.module
+
+
 def _load(entry: EntryPoint) -> System | Broken:
     try:
         system = entry.load()
-    except Exception as error:  # a broken plug-in must not take the others down
+    except (Exception, SystemExit) as error:  # a broken plug-in must not take the others down
         return Broken(entry.name, f"{type(error).__name__}: {error}")
     if not isinstance(system, System):
         return Broken(entry.name, f"{entry.value} is a {type(system).__name__}, expected a System")

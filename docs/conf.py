@@ -1,13 +1,13 @@
 """Sphinx settings: MyST Markdown, furo, warnings are errors (`make docs`)."""
 
-from importlib.metadata import version as installed
+from common import __version__
 
 project = "Espalier"
 author = "The Espalier authors"
 project_copyright = "The Espalier authors, Apache 2.0"
-version = release = installed("espalier")
+version = release = __version__
 extensions = ["myst_parser"]
-exclude_patterns = ["_build", "example"]
+exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"Espalier {version}"
 # Headings down to the third level can be linked to as #their-words, as on a repository's host.

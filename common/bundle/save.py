@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.bundle.acceptance import of_project
 from common.bundle.card import render_card
 from common.bundle.folder import FORMAT, MANIFEST, Bundle, Manifest, load_bundle, manifest_bytes
 from common.bundle.signature import signature
@@ -81,6 +82,8 @@ def save_bundle(
         "config": config.model_dump(mode="json"),
         "libraries": _library_versions(),
     }
+    if thresholds := of_project(system.name):
+        values["acceptance"] = thresholds  # an image has the bundle, and not the project's file
     contents["CARD.md"] = render_card(system, values, metrics, data).encode()
 
     target = folder or settings().home / "bundles" / system.name / values["version"]

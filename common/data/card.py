@@ -27,10 +27,10 @@ def _meanings(values: Any) -> Any:
 
 
 class DataFile(Strict):
-    """One file, pinned: the hash decides, not the url."""
+    """One file, pinned: the hash decides, not the url. Without a url it is private, and lies beside its card."""
 
     path: Annotated[str, AfterValidator(_inside)]
-    url: Annotated[str, Field(pattern=r"^https?://")]
+    url: Annotated[str, Field(pattern=r"^(https?://|$)")] = ""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     bytes: Annotated[int, Field(ge=0)]
 
@@ -39,11 +39,12 @@ class Column(Strict):
     """One column as its source documents it.
 
     `values` maps each documented code to its meaning; `undocumented` lists codes known to occur without
-    one: the schema lets them through and the audit names them. `missing` says whether a cell may be blank.
+    one: the schema lets them through and the audit names them. `missing` says whether a cell may be blank. A column
+    of kind `other` is no feature (free text, dates). `facts` are for a system, whose page says which it understands.
     """
 
     name: str
-    kind: Literal["number", "category", "id", "target"]
+    kind: Literal["number", "category", "id", "target", "other"]
     description: str = ""
     unit: str = ""
     values: Annotated[dict[str, str], BeforeValidator(_meanings)] = Field({})
@@ -51,6 +52,7 @@ class Column(Strict):
     minimum: float | None = None
     maximum: float | None = None
     missing: bool = False
+    facts: dict[str, Any] = Field({})
 
     @property
     def codes(self) -> tuple[int, ...] | tuple[str, ...]:
@@ -81,7 +83,11 @@ class DatasetCard(Strict):
     title: str
     task: str
     files: Annotated[tuple[DataFile, ...], Field(min_length=1)]
+<<<<<<< HEAD
     format: Literal["csv", "whitespace", "pictures"] = "csv"
+=======
+    format: Literal["csv", "semicolon", "whitespace"] = "csv"
+>>>>>>> main
     licence: str
     redistributable: bool
     citation: str
@@ -151,6 +157,11 @@ def load_card(name: str) -> DatasetCard:
             fix="run this inside a checkout or a clone, or name the path of a card.toml",
         )
     raise UsageError("unknown data set", got=repr(name), expected=f"one of {', '.join(sorted(known))}")
+
+
+def beside(card: DatasetCard, file: DataFile) -> Iterator[Path]:
+    """Where a private file may lie: in the folder of its card."""
+    yield from (folder / card.id / file.path for folder in _folders() if (folder / card.id / file.path).is_file())
 
 
 def all_cards() -> list[DatasetCard]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.config import settings
-from common.data.card import DataFile, DatasetCard
+from common.data.card import DataFile, DatasetCard, beside
 from common.errors import DataCorrupted, DataError, DatasetUnavailable
 from common.files import sha256, whole_file
 
@@ -25,8 +25,8 @@ class _Unreachable(Exception):
 def fetch(card: DatasetCard) -> dict[str, Path]:
     """Paths of the card's files by name, every one checked against its size and sha256.
 
-    Looks in the cache, then in `ESPALIER_DATA_MIRROR`, then at the card's url; a damaged file in the cache is
-    fetched anew. Raises `DatasetUnavailable` when no source has the file and `DataCorrupted` when one gives
+    Looks in the cache, beside the card, in `ESPALIER_DATA_MIRROR`, then at the card's url; a damaged file in the cache
+    is fetched anew. Raises `DatasetUnavailable` when no source has the file and `DataCorrupted` when one gives
     other bytes than the card promises; neither leaves anything behind.
     """
     return {file.path: _fetch(card, file) for file in card.files}
@@ -77,10 +77,10 @@ def _fetch(card: DatasetCard, file: DataFile) -> Path:
 
 
 def _sources(card: DatasetCard, file: DataFile) -> list[str]:
-    """Mirror, then url; offline leaves only a mirror that is a folder."""
+    """Beside the card, mirror, then url; offline leaves only folders."""
     mirror = settings().data_mirror.rstrip("/")
-    sources = [f"{mirror}/{card.id}/{file.path}"] if mirror else []
-    sources.append(file.url)
+    sources = [*map(str, beside(card, file)), *([f"{mirror}/{card.id}/{file.path}"] if mirror else [])]
+    sources += [file.url] if file.url else []
     return [source for source in sources if not (settings().offline and _remote(source))]
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common.data.card import DatasetCard
+from common.data.card import Column, DatasetCard
 from common.errors import SchemaError
 
+SEPARATORS = {"csv": ",", "semicolon": ";", "whitespace": r"\s+"}
 # Not pandas' own list: "none", "NA" and "null" are levels in real tables.
 MISSING = ["", "nan", "NaN"]
 
@@ -22,14 +23,28 @@ def read_table(card: DatasetCard, paths: Mapping[str, Path]) -> pd.DataFrame:
     `paths` is what `fetch(card)` returns. Raises `SchemaError` when the file is not a table.
     """
     path = paths[card.files[0].path]
-    separator = r"\s+" if card.format == "whitespace" else ","
+    # Left alone, pandas reads the words true and false, or 007, as something else than the card's codes.
+    words = {column.name: "str" for column in card.columns if _is_text(column, card)}
     try:
-        frame = pd.read_csv(path, sep=separator, keep_default_na=False, na_values=MISSING)
+        frame = pd.read_csv(path, sep=SEPARATORS[card.format], keep_default_na=False, na_values=MISSING, dtype=words)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise SchemaError(f"not a {card.format} table ({str(error).strip()})", where=str(path)) from None
     numbers = [c.name for c in card.columns if c.kind == "number" and c.name in frame]
     # A column with text in it stays as it is, for check_schema to name the cell.
-    return frame.astype({name: "float64" for name in numbers if pd.api.types.is_numeric_dtype(frame[name])})
+    frame = frame.astype({name: "float64" for name in numbers if pd.api.types.is_numeric_dtype(frame[name])})
+    coded = [c.name for c in card.columns if c.kind == "category" and c.name in frame and c.name not in words]
+    return frame.assign(**{name: _whole(frame[name]) for name in coded if pd.api.types.is_float_dtype(frame[name])})
+
+
+def _is_text(column: Column, card: DatasetCard) -> bool:
+    codes = column.codes if column.kind == "category" else tuple(card.label_counts) if column.kind == "target" else ()
+    return any(isinstance(code, str) and not code.lstrip("-").isdigit() for code in codes)
+
+
+def _whole(column: pd.Series) -> pd.Series:
+    """Integer codes beside blanks, which pandas reads as 1.0."""
+    values = [None if pd.isna(value) else int(value) if value % 1 == 0 else value for value in column]
+    return pd.Series(values, column.index, dtype=object)
 
 
 def labels(frame: pd.DataFrame, card: DatasetCard) -> np.ndarray:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from common.bundle.acceptance import of_project
 from common.serving.limits import Limits
 from common.serving.slot import Slot
 
@@ -68,7 +69,9 @@ def card_routes(app: FastAPI, slots: Sequence[Slot], limits: Limits) -> APIRoute
             if system in (slot.system.name, slot.system.short_name):
                 facts = slot.live().facts if slot.status == "ready" else {"metrics": {}, "data": {}, "card": ""}
                 short = card_of(app, slot, limits).model_dump()
-                return ModelDetails(**short, acceptance=list(slot.system.acceptance), **facts)
+                return ModelDetails(
+                    **short, acceptance=[*slot.system.acceptance, *of_project(slot.system.name)], **facts
+                )
         raise HTTPException(404, "There is no such system here; GET /v1/models lists them all.")
 
     return router

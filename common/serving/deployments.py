@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from common.audit.recorder import Recorder
 from common.audit.routes import probability_of
 from common.bundle import load_bundle
-from common.bundle.acceptance import unmet
+from common.bundle.acceptance import required, unmet
 from common.config import settings
 from common.errors import EspalierError, RequestError
 from common.files import write_whole
@@ -246,7 +246,8 @@ async def _fetch(address: str) -> Path:
 
 def _check(slot: Slot, live: Live, allow_simulated: bool, recorder: Recorder | None) -> None:
     """Raises `Refused` when a model may not take over."""
-    if live.path and (missed := unmet(load_bundle(live.path), slot.system.acceptance)):
+    bundle = load_bundle(live.path) if live.path else None
+    if bundle and (missed := unmet(bundle, required(slot.system, bundle))):
         raise Refused("the acceptance thresholds are not met", where=live.version, got="; ".join(missed))
     if live.simulated and not slot.live().simulated and not allow_simulated:
         fix = "train on real data, or say allow_simulated if you mean it"

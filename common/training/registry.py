@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.bundle.acceptance import unmet
+from common.bundle.acceptance import required, unmet
 from common.bundle.folder import Bundle, load_bundle
 from common.config import settings
 from common.errors import RegistryError
@@ -36,11 +36,12 @@ def register(bundle: Bundle, alias: str, *, allow_simulated: bool = False) -> st
             where=f"{manifest.system} {manifest.version}",
             fix="train on real data, or pass --allow-simulated if you mean it",
         )
-    if alias == PRODUCTION and (missed := unmet(bundle, find(manifest.system).acceptance)):
+    if alias == PRODUCTION and (missed := unmet(bundle, required(find(manifest.system), bundle))):
         raise RegistryError(
             f"a bundle that misses its acceptance thresholds cannot become {PRODUCTION!r}",
             where=f"{manifest.system} {manifest.version}",
             got="; ".join(missed),
+            fix="train a better one, or register it under another --alias",
         )
     client = _client()
     experiment = client.get_experiment_by_name(manifest.system)

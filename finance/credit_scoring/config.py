@@ -16,7 +16,6 @@ from common.config import Strict
 from common.training.boosting import Boosting
 from finance.credit_scoring.additive import Scale
 
-Dataset = Literal["credit-simulated", "credit-german", "credit-south-german", "credit-taiwan-default"]
 Trend = Literal["auto", "auto_heuristic", "ascending", "descending", "peak", "valley", "concave", "convex"]
 
 
@@ -75,7 +74,7 @@ class Costs(Strict):
 class Config(Strict):
     """One training run."""
 
-    dataset: Dataset = "credit-german"
+    dataset: str = Field("credit-german", description="credit-simulated, or the id of a card: published or your own")
     rows: int = Field(4000, ge=200, description="applicants to simulate; published data is used whole")
     seed: int = 0
     sensitive: Literal["exclude", "include"] = Field("exclude", description="may sensitive fields enter the models")

@@ -41,7 +41,7 @@ GERMAN: Facts = {
         "risk": -1,
     },
     "purpose": {},
-    "credit_amount": {"risk": 1, "change": "lower"},
+    "credit_amount": {"risk": 1, "change": "lower", "amount": True},
     "savings_account_and_bonds": {
         "ordered": True,
         "not_advised": ("unknown/ no savings account",),
@@ -104,7 +104,7 @@ SOUTH_GERMAN: Facts = {
     "laufzeit": {"risk": 1, "integer": True, "change": "lower"},
     "moral": {"ordered": True, "levels": (0, 1, 2, 3, 4), "risk": -1},
     "verw": {},
-    "hoehe": {"risk": 1, "change": "lower"},
+    "hoehe": {"risk": 1, "change": "lower", "amount": True},
     "sparkont": {"ordered": True, "levels": (1, 2, 3, 4, 5), "risk": -1, "change": "any", "not_advised": (1,)},
     "beszeit": {"ordered": True, "levels": (1, 2, 3, 4, 5), "risk": -1},
     "rate": {"ordered": True, "levels": (1, 2, 3, 4), "risk": 1},
@@ -124,7 +124,7 @@ SOUTH_GERMAN: Facts = {
 
 MONTHS = ("PAY_0", "PAY_2", "PAY_3", "PAY_4", "PAY_5", "PAY_6")
 TAIWAN: Facts = {
-    "LIMIT_BAL": {"risk": -1},
+    "LIMIT_BAL": {"risk": -1, "amount": True},
     "SEX": {},
     "EDUCATION": {},
     "MARRIAGE": {},
@@ -143,8 +143,6 @@ KNOWLEDGE: dict[str, Facts] = {
     "credit-south-german": SOUTH_GERMAN,
     "credit-taiwan-default": TAIWAN,
 }
-
-MONEY = {"credit-german": "credit_amount", "credit-south-german": "hoehe", "credit-taiwan-default": "LIMIT_BAL"}
 
 
 # What a reader of the fairness pages has to know.

@@ -49,10 +49,11 @@ def espalier(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 def test_every_verb_is_there_and_has_help(espalier: Callable[..., Done]) -> None:
     whole = espalier("--help")
     assert whole.code == 0
-    for verb in ("list", "data", "train", "tune", "evaluate", "bench", "serve", "score", "check", "demo"):
+    verbs = ("list", "data", "train", "tune", "evaluate", "bench", "serve", "score", "new", "update", "check", "demo")
+    for verb in verbs:
         assert f"  {verb} " in whole.out
         assert espalier(verb, "--help").code == 0
-    for verb in ("list", "get", "check"):
+    for verb in ("list", "get", "check", "draft"):
         assert espalier("data", verb, "--help").code == 0
 
 
@@ -69,6 +70,18 @@ def test_list_as_text_and_as_json(espalier: Callable[..., Done]) -> None:
         "presets": ["sample", "real"],
         "risk": "minimal",
     }
+
+
+def test_evaluate_shows_each_threshold_and_exits_1_when_one_is_missed(
+    espalier: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("common.demo.report", lambda bundle: tmp_path / "report.html")
+    bundle = espalier("train", "garden.growth", "--preset", "sample").out.strip()
+    for bound, code, word in (("0.3", 0, "met"), ("0.2", 1, "NOT MET")):
+        (tmp_path / "acceptance.toml").write_text(f'[thresholds]\n"garden.growth" = ["valid_error <= {bound}"]\n')
+        done = espalier("evaluate", bundle)
+        assert (done.code, done.out) == (code, f"{tmp_path / 'report.html'}\n")
+        assert done.err.endswith(f"{word}: valid_error is 0.25, expected <= {bound}\n")
 
 
 def test_train_prints_the_path_last_and_alone_on_stdout(espalier: Callable[..., Done]) -> None:

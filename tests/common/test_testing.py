@@ -22,7 +22,7 @@ from common.errors import ConformanceError
 from common.sandbox import Subject, no_network
 from common.testing import CHECKS, check_system
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "example"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "agriculture"
 DIALLED = r"a connection to the network was tried: got 192\.0\.2\.1"
 
 RECORDS: list[tuple[dict[str, Any], str]] = [
@@ -194,6 +194,6 @@ def test_the_command_names_the_check_that_failed(monkeypatch: pytest.MonkeyPatch
 
 def test_the_example_of_the_documentation_conforms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLE)
-    for name in [name for name in sys.modules if name.startswith("espalier_tumour")]:
+    for name in [name for name in sys.modules if name.startswith("espalier_irrigation")]:
         monkeypatch.delitem(sys.modules, name)
-    assert list(check_system(importlib.import_module("espalier_tumour").SYSTEM)) == list(CHECKS)
+    assert list(check_system(importlib.import_module("espalier_irrigation").SYSTEM)) == list(CHECKS)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from common.system import System, discover
+
 PLUGIN = """
 from common.system import System
 
@@ -58,6 +60,48 @@ def test_list_shows_the_error_of_each_broken_entry_and_all_the_others(plugins: P
     working = [row["name"] for row in ours if "error" not in row]
     assert "garden.pruning" in working
     assert working == sorted(working)
+
+
+def test_a_name_that_is_taken_goes_to_who_had_it_and_the_other_is_listed_as_broken(
+    plugins: Path, tmp_path: Path
+) -> None:
+    """A system's own module has its name before all others; then the alphabet of packages decides."""
+    ours = next((s.name for s in discover().values() if isinstance(s, System) and s.config.startswith(s.name)), None)
+    taken = ["garden.pruning", *([ours] if ours else [])]
+    for package in ("a-thief", "zorro"):
+        info = tmp_path / f"{package}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        claims = taken[1:] if package == "a-thief" else taken
+        lines = "".join(f"{name} = {package.replace('-', '_')}:SYSTEM\n" for name in claims)
+        (info / "entry_points.txt").write_text(f"[espalier.systems]\n{lines}")
+    if ours:
+        info = tmp_path / "second_clone-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: second-clone\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[espalier.systems]\n{ours} = {ours}:SYSTEM\n")
+    path = os.pathsep.join([str(tmp_path), str(plugins)])
+    command = [sys.executable, "-m", "common", "list", "--json"]
+    variables = os.environ | {"PYTHONPATH": path}
+    listed = subprocess.run(command, capture_output=True, text=True, env=variables, check=True).stdout
+    found = {row["name"]: row.get("error") for row in json.loads(listed)}
+    assert found["garden.pruning"] is None
+    assert found["garden.pruning of zorro"] == "the name 'garden.pruning' is taken by another package"
+    if ours:  # also when two clones of one system are installed: that is one system
+        assert found[ours] is None
+        assert f"{ours} of second-clone" not in found
+        assert found[f"{ours} of a-thief"] == f"the name {ours!r} is taken by another package"
+
+
+def test_a_plug_in_that_ends_the_process_on_import_is_broken_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "leaver.py").write_text("raise SystemExit(3)\n")
+    info = tmp_path / "leaver-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: leaver\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[espalier.systems]\nleaver.now = leaver:SYSTEM\n")
+    run = espalier(tmp_path, "list")
+    assert run.returncode == 0
+    assert "leaver.now  BROKEN: SystemExit: 3\n" in run.stdout
 
 
 def test_a_broken_system_is_refused_with_its_error(plugins: Path) -> None:
