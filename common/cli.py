@@ -74,47 +74,6 @@ def list_systems(as_json: AsJson = False) -> None:
             typer.echo(f"    risk {system.risk}")
 
 
-<<<<<<< HEAD
-@data_app.command("list")
-def data_list(as_json: AsJson = False) -> None:
-    """All data set cards."""
-    from common.data import all_cards
-
-    cards = all_cards()
-    if as_json:
-        typer.echo(json.dumps([card.model_dump(mode="json") for card in cards], indent=1, ensure_ascii=False))
-        return
-    if not cards:
-        typer.echo(f"no datasets/ folder with cards in or above {Path.cwd()}", err=True)
-    for card in cards:
-        typer.echo(f"{card.id}  {card.title}; {card.rows:,} rows; {card.licence}")
-
-
-@data_app.command("get")
-def data_get(name: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """Fetch a data set into the cache (mirror, then its url), verify it and print the paths."""
-    from common.data import fetch, load_card
-
-    for path in fetch(load_card(name)).values():
-        typer.echo(path)
-
-
-@data_app.command("check")
-def data_check(name: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """Verify a data set against its card and audit it; exits 1 when the audit finds an error."""
-    from common.data import load_card
-    from common.data.check import check_dataset
-
-    card = load_card(name)
-    result = check_dataset(card)
-    for finding in result.findings:
-        typer.echo(f"{finding.level:8}{finding.sentence}")
-    result.raise_on_error()
-    typer.echo(f"{card.id}: {card.rows:,} rows agree with the card.")
-
-
-=======
->>>>>>> main
 @app.command()
 def train(
     system: SystemName,

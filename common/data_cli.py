@@ -59,16 +59,12 @@ def data_draft(
 @app.command("check")
 def data_check(name: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Verify a data set against its card and audit it; exits 1 when the audit finds an error."""
-    from common.data import fetch, load_card
-    from common.data.audit import audit
-    from common.data.schema import check_schema
-    from common.data.table import read_table
+    from common.data import load_card
+    from common.data.check import check_dataset
 
     card = load_card(name)
-    frame = read_table(card, fetch(card))
-    check_schema(frame, card)
-    result = audit(frame, card)
+    result = check_dataset(card)
     for finding in result.findings:
         typer.echo(f"{finding.level:8}{finding.sentence}")
     result.raise_on_error()
-    typer.echo(f"{card.id}: {len(frame):,} rows agree with the card.")
+    typer.echo(f"{card.id}: {card.rows:,} rows agree with the card.")

@@ -83,11 +83,7 @@ class DatasetCard(Strict):
     title: str
     task: str
     files: Annotated[tuple[DataFile, ...], Field(min_length=1)]
-<<<<<<< HEAD
-    format: Literal["csv", "whitespace", "pictures"] = "csv"
-=======
-    format: Literal["csv", "semicolon", "whitespace"] = "csv"
->>>>>>> main
+    format: Literal["csv", "pictures", "semicolon", "whitespace"] = "csv"
     licence: str
     redistributable: bool
     citation: str

@@ -4,11 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 from common.config import settings
 from common.errors import ModelUnavailable
-from common.vision.mobilenet import ID, load_mobilenet, random_mobilenet
+
+torch = pytest.importorskip("torch", exc_type=ImportError)
+
+from common.vision.mobilenet import ID, load_mobilenet, random_mobilenet  # noqa: E402
 
 MODELS = Path(__file__).parents[4] / "shared" / "models"
 
