@@ -23,7 +23,7 @@ def open_predictor(bundle: Bundle, device: str = "cpu") -> Predictor:
     pairs = bundle.examples()
     answers = predictor.predict([predictor.request.model_validate(pair["request"]) for pair in pairs])
     tolerance = getattr(predictor, "tolerance", RELATIVE_TOLERANCE)
-    approximate = getattr(predictor, "approximate", frozenset())
+    approximate: frozenset[str] = getattr(predictor, "approximate", frozenset())
     for number, (pair, answer) in enumerate(zip(pairs, answers, strict=True), start=1):
         golden, found = (
             {name: value for name, value in fields.items() if name not in approximate}

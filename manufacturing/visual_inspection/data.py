@@ -6,6 +6,7 @@ import io
 import re
 import tarfile
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -57,8 +58,8 @@ class Pictures:
 
     def rows(self, index: np.ndarray) -> Pictures:
         """The pictures at these positions."""
-        arrays = {name: getattr(self, name)[index] for name in ("name", "kind", "tile", "listed")}
-        lists = {name: [getattr(self, name)[i] for i in index] for name in ("picture", "mask")}
+        arrays: dict[str, Any] = {name: getattr(self, name)[index] for name in ("name", "kind", "tile", "listed")}
+        lists: dict[str, Any] = {name: [getattr(self, name)[i] for i in index] for name in ("picture", "mask")}
         return replace(self, **arrays, **lists)
 
     def split(self, protocol: Protocol, held_back: float, seed: int) -> dict[str, Pictures]:
@@ -131,13 +132,13 @@ def _magnetic_tile(dataset: str) -> Pictures:
     found = {name: int(n) for name, n in zip(*np.unique(kinds, return_counts=True), strict=True)}
     if found != card.label_counts:
         raise DataError("other pictures than the card says", where=card.id, got=found, expected=card.label_counts)
-    kind, name = np.array(kinds), np.array(names)
+    kind, stem = np.array(kinds), np.array(names)
     return Pictures(
         id=card.id,
-        name=name,
+        name=stem,
         kind=kind,
         tile=tiles_of(np.array(frames)),
-        listed=(kind == GOOD) & np.isin(name, [file.removesuffix(".jpg") for file in listed]),
+        listed=(kind == GOOD) & np.isin(stem, [file.removesuffix(".jpg") for file in listed]),
         picture=pictures,
         mask=masks,
         sha256=data_sha256(card),

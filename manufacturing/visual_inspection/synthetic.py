@@ -129,8 +129,8 @@ def _uneven(picture: Array, contrast: float, rng: np.random.Generator) -> tuple[
 
 def _scar(picture: Array, others: Sequence[Array], rng: np.random.Generator) -> tuple[Array, Array]:
     """An irregular piece of another part, or of this one turned, pasted in."""
-    source = others[rng.integers(len(others))]
-    source = np.rot90(source, rng.integers(1, 4)) if rng.random() < 0.7 else source[::-1]
+    source = others[int(rng.integers(len(others)))]
+    source = np.rot90(source, int(rng.integers(1, 4))) if rng.random() < 0.7 else source[::-1]
     source = np.resize(source, picture.shape) if min(source.shape) < 8 else _fitted(source, picture.shape, rng)
     depth = _blob(picture.shape, rng, 5, 40, rng.uniform(0.1, 0.4))
     alpha = np.clip(depth * rng.uniform(3, 12), 0, 1) * rng.uniform(0.6, 1)
