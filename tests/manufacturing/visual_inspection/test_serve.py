@@ -63,7 +63,7 @@ GREY = Image.fromarray(np.tile(np.arange(100, dtype=np.uint8), (90, 1)))
     [
         ("not base64!", "picture: not base64"),
         (base64.b64encode(b"plain text").decode(), "picture: not a picture"),
-        (as_text(GREY)[:400], "picture: "),
+        (as_text(GREY)[:100], "picture: the picture cannot be read"),
         (as_text(GREY.convert("CMYK"), "TIFF"), "unsupported mode: got CMYK, expected 8 bits"),
         (as_text(Image.fromarray(np.zeros((80, 80), np.uint16))), "unsupported mode: got I;16"),
     ],
