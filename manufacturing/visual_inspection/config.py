@@ -1,7 +1,7 @@
 """What can be set for visual inspection, and the presets.
 
-sample     simulated tiles, no file needed, about 10 s
-reference  magnetic tiles, ImageNet backbone, about 3 min on two cores; bench: both splits
+sample     simulated tiles, no file needed, about 15 s
+reference  magnetic tiles, ImageNet backbone, about ten minutes of processor time; bench: both splits
 """
 
 from __future__ import annotations
