@@ -12,16 +12,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 VERTICALS = tuple(name for name in ("finance", "manufacturing", "healthcare") if (ROOT / name).is_dir())
-# An editable install would find the deleted packages in the checkout.
+# An editable install would find the deleted packages in the checkout: its finder forgets them, its path is left out.
 GONE = """
 import sys
 
-class Gone:
-    def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] in {gone}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-
-sys.meta_path.insert(0, Gone)
+for finder in sys.meta_path:
+    mapping = getattr(sys.modules.get(getattr(finder, "__module__", "")), "MAPPING", {{}})
+    for name in {gone}:
+        mapping.pop(name, None)
+sys.path[:] = [path for path in sys.path if path != {root!r}]
 """
 IMPORT_ALL = """
 import importlib, pathlib, common
@@ -48,7 +47,7 @@ def keep_one(kept: str, folder: Path) -> dict[str, str]:
     ignored = shutil.ignore_patterns(*made, *gone)
     shutil.copytree(ROOT, folder / "tree", ignore=ignored)
     (folder / "site").mkdir()
-    (folder / "site" / "sitecustomize.py").write_text(GONE.format(gone=gone))
+    (folder / "site" / "sitecustomize.py").write_text(GONE.format(gone=gone, root=str(ROOT)))
     path = os.pathsep.join([str(folder / "site"), str(folder / "tree")])
     return os.environ | {"PYTHONPATH": path, "ESPALIER_HOME": str(folder / "home")}
 
