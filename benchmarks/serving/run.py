@@ -62,10 +62,11 @@ def main() -> None:
     model = train(home / "model.ubj")
     target = HERE / "results.json"
     found: dict[str, Any] = json.loads(target.read_text()) if target.exists() else {}
-    found |= {"machine": machine(), "commit": commit()}
+    found["machine"] = machine()
     for part in options.only:
         print(part, flush=True)
         found[part] = peers(options, model) if part == "peers" else PARTS[part](home, model, options)
+        found.setdefault("commits", {})[part] = commit()  # parts may be run at different times
         write_whole(target, json.dumps(found, indent=1) + "\n")
     write_table(HERE / "README.md", found)
 

@@ -39,11 +39,13 @@ SUBJECT = b"x-subject-key"
 
 Rows = Callable[[], tuple[Sequence[Any], Sequence[Any]]]
 """Gives requests and answers."""
+Bodies = tuple[bytes, bytes]
+"""Request and answer as JSON, as `unpack` reads it."""
 
 
 @dataclass(slots=True)
 class Decision:
-    """An answered request as the hot path leaves it: `rows`, or what was received and sent, when both may be kept."""
+    """An answered request as the hot path leaves it: what is to be masked, or the JSON to keep."""
 
     id: str
     time: float
@@ -55,9 +57,7 @@ class Decision:
     ms: float
     n: int
     pair: str
-    rows: Rows | None
-    received: bytes
-    sent: bytes
+    content: Rows | Bodies
 
 
 class Recorder:
@@ -113,14 +113,14 @@ class Recorder:
         n: int,
         rows: Rows,
         *,
-        bodies: tuple[bytes, bytes] | None = None,
+        bodies: Bodies | None = None,
         role: str = "",
         pair: str = "",
     ) -> str:
         """Note an answered request of `n` rows; returns the decision's id. Never blocks and never raises.
 
-        `bodies`, when known, are request and answer as `unpack` reads them. Where nothing is to be masked they are kept
-        as they are: less memory than the objects, nothing for the garbage collector, no second serialization.
+        `bodies`, when known, are kept as they are where nothing is to be masked: less memory than the objects, nothing
+        for the garbage collector, no second serialization.
         `pair` is the id of the decision that a shadow shadows.
         """
         now, state = time.time(), scope["state"]
@@ -133,11 +133,8 @@ class Recorder:
         self._submitted += n
         role = role or state.get("role", "champion")
         who = state["request_id"], state["caller"]
-        kept: Rows | None = rows
-        received = sent = b""
-        if bodies and not live.sensitive and self.mask.plain_answers:
-            kept, (received, sent) = None, bodies
-        self._queue.append(Decision(key, now, live, role, *who, subject, ms, n, pair, kept, received, sent))
+        content = bodies if bodies and not live.sensitive and self.mask.plain_answers else rows
+        self._queue.append(Decision(key, now, live, role, *who, subject, ms, n, pair, content))
         return key
 
     def flush(self, timeout_s: float = 5.0) -> None:
@@ -195,9 +192,9 @@ class Recorder:
         self._settled += rows
 
     def _record(self, decision: Decision) -> dict[str, Any] | None:
-        live = decision.live
+        live, content = decision.live, decision.content
         try:
-            inputs, output = self._masked(decision.rows, live) if decision.rows else (decision.received, decision.sent)
+            inputs, output = content if isinstance(content, tuple) else self._masked(content, live)
         except Exception:  # one that cannot be written must not stop the others
             logger.exception("decision %s cannot be put on record", decision.id)
             self.lost += decision.n

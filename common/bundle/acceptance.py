@@ -6,7 +6,7 @@ import json
 import operator
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,6 @@ HOLDS = {">=": operator.ge, "<=": operator.le}
 class Verdict:
     """A threshold, the value held against it (None when nobody measured it), and whether it is met."""
 
-    threshold: str
     name: str
     sign: str
     bound: float
@@ -52,17 +51,14 @@ def parse(threshold: str) -> tuple[str, str, float]:
     return match[1], match[2], float(match[3])
 
 
-def verdicts(bundle: Bundle, thresholds: Sequence[str], report: Mapping[str, float] | None = None) -> list[Verdict]:
-    """Each threshold against the bundle's `metrics.json`, or else the metrics of its report.
-
-    `report` are the report's metrics; by default those that `espalier evaluate` wrote on this machine.
-    """
-    known = {**(_reported(bundle) if report is None else report), **bundle.json("metrics.json")}
+def verdicts(bundle: Bundle, thresholds: Sequence[str]) -> list[Verdict]:
+    """Each threshold against the bundle's `metrics.json`, or else its report that `espalier evaluate` wrote here."""
+    known = {**_reported(bundle), **bundle.json("metrics.json")}
     found = []
     for threshold in thresholds:
         name, sign, bound = parse(threshold)
         value = known.get(name)
-        found.append(Verdict(threshold, name, sign, bound, value if isinstance(value, int | float) else None))
+        found.append(Verdict(name, sign, bound, value if isinstance(value, int | float) else None))
     return found
 
 
@@ -77,10 +73,8 @@ def required(system: System, bundle: Bundle) -> tuple[str, ...]:
     Where there is no project, as in an image, those hold that the project had when the bundle was made.
     Raises `UsageError` for an `acceptance.toml` that cannot be read.
     """
-    paths = _files()
-    project = [threshold for path in paths for threshold in _read(path, system.name)]
-    carried = () if paths else (bundle.manifest.model_extra or {}).get("acceptance", ())
-    return tuple(dict.fromkeys((*system.acceptance, *project, *carried)))
+    carried = () if _files() else (bundle.manifest.model_extra or {}).get("acceptance", ())
+    return tuple(dict.fromkeys((*system.acceptance, *of_project(system.name), *carried)))
 
 
 def of_project(system: str) -> list[str]:

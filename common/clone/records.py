@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import PurePosixPath
+from typing import Any
 
 from common.clone.git import Tree
 from common.clone.reach import Code, code
 from common.errors import SystemUnavailable
+from common.system import System
+
+UNSAID: dict[str, Any] = {"summary": "", "task": "", "risk": "", "datasets": (), "extras": ()}
 
 
-@dataclass(frozen=True)
-class Record:
-    """What `SYSTEM = System(...)` says, as far as a clone needs it."""
-
-    name: str
-    summary: str = ""
-    task: str = ""
-    risk: str = ""
-    datasets: tuple[str, ...] = ()
-    extras: tuple[str, ...] = ()
-    acceptance: tuple[str, ...] = ()
+class Record(System):
+    """A system as its record says, which is read and not imported."""
 
     @property
     def folder(self) -> str:
         """Where its rooms are."""
         return self.name.replace(".", "/")
-
-    @property
-    def vertical(self) -> str:
-        """The part of the name before the dot."""
-        return self.name.partition(".")[0]
-
-    @property
-    def short_name(self) -> str:
-        """The part of the name after the dot."""
-        return self.name.partition(".")[2]
 
 
 def verticals(tree: Tree) -> list[str]:
@@ -76,12 +61,12 @@ def _record(file: Code) -> Record | None:
     call = file.constants.get("SYSTEM")
     if not isinstance(call, ast.Call) or not call.keywords:
         return None
-    known = Record.__dataclass_fields__
-    values = {
+    known = {field.name for field in fields(Record)}
+    values: dict[str, Any] = {
         entry.arg: tuple(map(file.value, entry.value.elts))
         if isinstance(entry.value, ast.Tuple)
         else file.value(entry.value)
         for entry in call.keywords
         if entry.arg in known
     }
-    return Record(**values) if values.get("name") else None  # type: ignore[arg-type]
+    return Record(**{**UNSAID, **values}) if values.get("name") else None

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,7 @@ TREES = tuple(name for name in ("common", "finance", "manufacturing", "healthcar
 PLAIN = ("pyproject.toml", "README.md", "LICENSE")
 
 
-def setuptools_is_new() -> bool:
-    try:
-        return int(version("setuptools").partition(".")[0]) >= 77
-    except PackageNotFoundError:
-        return False
-
-
-pytestmark = pytest.mark.skipif(not setuptools_is_new(), reason="building needs setuptools 77 (the dev extra)")
+pytest.importorskip("setuptools", "77", reason="building needs setuptools 77 (the dev extra)")
 
 needs_a_system = pytest.mark.skipif(not (ROOT / "finance").is_dir(), reason="trains finance.credit_scoring")
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,7 @@ EXAMPLE = ROOT / "examples" / "agriculture"
 NAME = "agriculture.irrigation"
 
 
-def setuptools_is_new() -> bool:
-    try:
-        return int(version("setuptools").partition(".")[0]) >= 77
-    except PackageNotFoundError:
-        return False
-
-
-pytestmark = pytest.mark.skipif(not setuptools_is_new(), reason="building needs setuptools 77 (the dev extra)")
+pytest.importorskip("setuptools", "77", reason="building needs setuptools 77 (the dev extra)")
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,3 +38,16 @@ def client() -> Iterator[TestClient]:
 
     with TestClient(create_app("toy", systems=[SYSTEM], predictors={"toy.adder": Adder(1)})) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real service; whatever the tests of a module did to it, it has neither failed nor logged a traceback."""
+    from raw_service import Service
+
+    service = Service(tmp_path_factory.mktemp("hostile"))
+    yield service
+    service.process.terminate()
+    service.process.wait(30)
+    assert "Traceback" not in service.log()
+    assert '"status": 500' not in service.log()
