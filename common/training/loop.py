@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DataLoaderConfiguration
+from accelerate.utils import broadcast
+from pydantic import Field
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from common.config import Strict
+from common.errors import UsageError
+from common.progress import bar
 
 
 class Optimisation(Strict):
     """AdamW with one warm-up and decay of the learning rate (Smith, 2018, arXiv:1803.09820)."""
 
-    epochs: int = 6
-    batch: int = 32
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
+    epochs: int = Field(6, ge=1)
+    batch: int = Field(32, ge=1, description="examples per step, of all processes together")
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    backbone_rate: float = Field(0.1, gt=0, le=1, description="learning rate of a thawed backbone, as a share")
+    largest_gradient: float | None = Field(None, gt=0, description="norm at which gradients are cut")
+    patience: int | None = Field(None, ge=1, description="epochs without a better metric before it stops")
+    workers: int = Field(0, ge=0, description="processes that read and augment examples")
+
+
+@dataclass(frozen=True)
+class History:
+    """Mean loss of every epoch, the metric behind every epoch, and the epoch whose weights were kept, from 0."""
+
+    losses: list[float]
+    metrics: list[float]
+    kept: int
 
 
 def fit(
@@ -34,26 +55,75 @@ def fit(
 
     `inputs` and `targets` are (examples, ...); half-precision inputs are made whole batch by batch.
     """
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    order = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)  # dropout
-    loader = DataLoader(TensorDataset(inputs, targets), settings.batch, shuffle=True, drop_last=True, generator=order)
-    optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    return fit_dataset(model, TensorDataset(inputs, targets), loss, settings, seed=seed).losses[-1]
+
+
+def fit_dataset(
+    model: nn.Module,
+    examples: Dataset[Any],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    settings: Optimisation,
+    *,
+    seed: int,
+    backbone: nn.Module | None = None,
+    validate: Callable[[nn.Module], float] | None = None,
+) -> History:
+    """Minimise `loss(model(x), y)` in place over a data set of (x, y) that has a length; it may draw anew every time.
+
+    `backbone` is the part of the model that was trained before and learns more slowly. What has no parameter that asks
+    for a gradient is frozen and stays in evaluation, batch norms with it. `validate` gives a metric of the model in
+    evaluation, higher is better, after every epoch: the weights of the best are kept. The model ends in evaluation, on
+    the device where it was. Raises `UsageError` without an example or when the loss is no longer a number.
+    """
+    gpu = torch.cuda.is_available()
+    precision = "bf16" if gpu and torch.cuda.is_bf16_supported() else "no"
+    accelerator = Accelerator(
+        cpu=not gpu,
+        mixed_precision=precision,
+        dataloader_config=DataLoaderConfiguration(split_batches=True),  # the same steps on any number of processes
+    )
+    home = next(model.parameters()).device
+    loader = _loader(examples, settings, seed, accelerator.num_processes)
+    torch.manual_seed(seed + accelerator.process_index)  # dropout and augmentation
+    groups = _groups(model, backbone, settings)
+    optimiser = torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=settings.epochs * len(loader)
+        optimiser, [group["lr"] for group in groups], total_steps=settings.epochs * len(loader)
     )
     prepared, optimiser, loader = accelerator.prepare(model, optimiser, loader)
-    prepared.train()
-    mean = float("nan")
-    for _ in range(settings.epochs):
-        total = 0.0
-        for x, y in loader:
-            value = loss(prepared(x.float()), y)
-            optimiser.zero_grad()
-            accelerator.backward(value)
-            optimiser.step()
-            schedule.step()
-            total += float(value.detach())
-        mean = total / len(loader)
-    model.eval()
-    return mean
+    losses: list[float] = []
+    metrics: list[float] = []
+    best, kept = None, 0
+    shown = bar("training", settings.epochs) if accelerator.is_main_process else nullcontext(lambda *_: None)
+    with shown as advance:
+        for epoch in range(settings.epochs):
+            _thaw(prepared)
+            total = torch.zeros((), device=accelerator.device)
+            for x, y in loader:
+                value = loss(prepared(x.float() if x.is_floating_point() else x), y)
+                optimiser.zero_grad()
+                accelerator.backward(value)
+                if settings.largest_gradient:
+                    accelerator.clip_grad_norm_(prepared.parameters(), settings.largest_gradient)
+                optimiser.step()
+                schedule.step()
+                total += value.detach()
+            losses.append(float(accelerator.reduce(total, "mean")) / len(loader))
+            if not torch.isfinite(torch.tensor(losses[-1])):
+                fix = "lower learning_rate or set largest_gradient=1"
+                raise UsageError("the loss is no longer a number", where=f"epoch {epoch + 1}", got=losses[-1], fix=fix)
+            if validate:
+                model.eval()
+                with torch.no_grad():
+                    measured = torch.tensor(validate(model), device=accelerator.device)
+                metrics.append(float(broadcast(measured)))  # processes must agree on when to stop
+                if epoch == 0 or metrics[-1] > metrics[kept]:
+                    best, kept = deepcopy(model.state_dict()), epoch
+            advance(1, f"loss {losses[-1]:.3g}")
+            if settings.patience and epoch - kept >= settings.patience:
+                break
+    accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
+    if best:
+        model.load_state_dict(best)
+    model.to(home).eval()
+    return History(losses, metrics, kept if validate else len(losses) - 1)

@@ -42,8 +42,11 @@ class _Convolution(nn.Module):
 class MobileNetV1(nn.Module):
     """`forward` maps pictures (batch, 3, height, width) in [-1, 1], sides divisible by 16, to four feature maps.
 
-    They have 64, 128, 256 and 512 channels at strides 2, 4, 8 and 16. The batch norms are folded into the convolutions.
+    The batch norms are folded into the convolutions.
     """
+
+    channels = tuple(TAPS.values())
+    strides = (2, 4, 8, 16)
 
     def __init__(self) -> None:
         super().__init__()
