@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=lambda: user_cache_path("espalier"), description="cache, bundles, registry")
     data_mirror: str = Field("", description="folder or URL laid out as <id>/<file>")
     models: Path = Field(CHECKOUT / "shared" / "models", description="pretrained backbones, laid out as <id>/<file>")
-    offline: bool = Field(False, description="never open a connection for data")
+    offline: bool = Field(False, description="never open a connection for data or weights")
     tracking_uri: str = Field("", description="MLflow server; default sqlite:///<home>/mlflow.db")
     signing_key: Path | None = Field(None, description="Ed25519 private key (PEM): bundles are signed when saved")
     verify_key: Path | None = Field(None, description="Ed25519 public key (PEM): unsigned bundles are refused")

@@ -8,7 +8,7 @@ EspalierError
 │   ├── DataCorrupted         truncated download or wrong hash
 │   ├── SchemaError           a column or value is not what the card says
 │   └── AuditError            a leak, or labels that differ from the card
-├── ModelUnavailable      a pretrained backbone's file is missing or not the known one
+├── ModelUnavailable      a pretrained backbone's weights are missing, altered or not free
 ├── BundleError           something about a trained artefact
 │   ├── BundleCorrupted       a file does not match its hash
 │   ├── BundleTooNew          written by a newer major format
@@ -82,7 +82,7 @@ class AuditError(DataError):
 
 
 class ModelUnavailable(EspalierError):
-    """A file of a pretrained backbone is missing or does not match its sha256."""
+    """Weights of a pretrained backbone are missing, do not match their sha256, or are not free for every use."""
 
 
 class BundleError(EspalierError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
@@ -76,7 +77,7 @@ def fit_dataset(
     the device where it was. Raises `UsageError` without an example or when the loss is no longer a number.
     """
     gpu = torch.cuda.is_available()
-    precision = "bf16" if gpu and torch.cuda.is_bf16_supported() else "no"
+    precision = "bf16" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "no"
     accelerator = Accelerator(
         cpu=not gpu,
         mixed_precision=precision,
@@ -97,7 +98,7 @@ def fit_dataset(
     shown = bar("training", settings.epochs) if accelerator.is_main_process else nullcontext(lambda *_: None)
     with shown as advance:
         for epoch in range(settings.epochs):
-            _thaw(prepared)
+            _train(prepared)
             total = torch.zeros((), device=accelerator.device)
             for x, y in loader:
                 value = loss(prepared(x.float() if x.is_floating_point() else x), y)
@@ -109,7 +110,7 @@ def fit_dataset(
                 schedule.step()
                 total += value.detach()
             losses.append(float(accelerator.reduce(total, "mean")) / len(loader))
-            if not torch.isfinite(torch.tensor(losses[-1])):
+            if not math.isfinite(losses[-1]):
                 fix = "lower learning_rate or set largest_gradient=1"
                 raise UsageError("the loss is no longer a number", where=f"epoch {epoch + 1}", got=losses[-1], fix=fix)
             if validate:
@@ -120,10 +121,43 @@ def fit_dataset(
                 if epoch == 0 or metrics[-1] > metrics[kept]:
                     best, kept = deepcopy(model.state_dict()), epoch
             advance(1, f"loss {losses[-1]:.3g}")
-            if settings.patience and epoch - kept >= settings.patience:
+            if validate and settings.patience and epoch - kept >= settings.patience:
                 break
     accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
     if best:
         model.load_state_dict(best)
     model.to(home).eval()
     return History(losses, metrics, kept if validate else len(losses) - 1)
+
+
+def _loader(examples: Dataset[Any], settings: Optimisation, seed: int, processes: int) -> DataLoader[Any]:
+    batch = min(settings.batch, len(examples)) // processes * processes
+    if not batch:
+        expected = f"at least {processes}, one for each process"
+        raise UsageError(
+            "too few examples or too small a batch", got=min(settings.batch, len(examples)), expected=expected
+        )
+    order = torch.Generator().manual_seed(seed)
+    shuffle = not isinstance(examples, IterableDataset)
+    return DataLoader(examples, batch, shuffle=shuffle, drop_last=True, generator=order, num_workers=settings.workers)
+
+
+def _groups(model: nn.Module, backbone: nn.Module | None, settings: Optimisation) -> list[dict[str, Any]]:
+    """What is to be learned, with its learning rate; the backbone's parameters last."""
+    slow = {id(parameter) for parameter in backbone.parameters()} if backbone else set()
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    rate = settings.learning_rate
+    groups = [
+        {"params": [parameter for parameter in learned if id(parameter) not in slow], "lr": rate},
+        {"params": [parameter for parameter in learned if id(parameter) in slow], "lr": rate * settings.backbone_rate},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _train(model: nn.Module) -> None:
+    """Training mode, except where nothing is learned: statistics of a frozen batch norm must not drift."""
+    model.train()
+    for module in model.modules():
+        learned = [parameter.requires_grad for parameter in module.parameters()]
+        if learned and not any(learned):
+            module.eval()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -87,12 +88,21 @@ def _load_torchvision(name: str, pretrained: bool, seed: int) -> Backbone:
         if licence := weights.meta.get("license"):
             fix = f"take another one, or train it anew; {licence} has the terms"
             raise ModelUnavailable("its weights are not free for commercial use", where=name, fix=fix)
-        state = torch.load(weight_file(name, weights.url), map_location="cpu", weights_only=True)
+        _fill(net, weight_file(name, weights.url))
+    return backbone
+
+
+def _fill(net: nn.Module, path: Path) -> None:
+    """Nothing in the file is run."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
         for key in list(state):
             if (new := DENSE.sub(r"\1\2", key)) != key:
                 state[new] = state.pop(key)
         net.load_state_dict(state)
-    return backbone
+    except Exception as error:  # torch raises a dozen kinds
+        fix = "delete it and let it be downloaded"
+        raise ModelUnavailable("not a file of weights for this net", where=str(path), fix=fix) from error
 
 
 def _stages(name: str, net: nn.Module) -> dict[int, tuple[str, int]]:

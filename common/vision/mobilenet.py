@@ -71,7 +71,8 @@ class MobileNetV1(nn.Module):
 def random_mobilenet(seed: int) -> MobileNetV1:
     """Untrained, with He initialisation: what there is without a file."""
     generator = torch.Generator().manual_seed(seed)
-    model = MobileNetV1()
+    with torch.random.fork_rng(devices=[]):  # other draws of the caller do not depend on whether there is a file
+        model = MobileNetV1()
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.Conv2d):

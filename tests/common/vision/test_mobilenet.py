@@ -1,30 +1,21 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 
-from common.config import settings
 from common.errors import ModelUnavailable
 
 torch = pytest.importorskip("torch", exc_type=ImportError)
 
 from common.vision.mobilenet import ID, load_mobilenet, random_mobilenet  # noqa: E402
 
-MODELS = Path(__file__).parents[4] / "shared" / "models"
-
 
 @pytest.fixture
-def models(tmp_path, monkeypatch):
+def models(tmp_path, machine, published_models):
     """A copy of the backbone's folder that may be spoilt."""
-    if not (MODELS / ID).is_dir():
-        pytest.skip("no ../shared/models")
-    shutil.copytree(MODELS / ID, tmp_path / ID)
-    monkeypatch.setenv("ESPALIER_MODELS", str(tmp_path))
-    settings.cache_clear()
-    yield tmp_path / ID
-    settings.cache_clear()
+    shutil.copytree(published_models / ID, tmp_path / "models" / ID)
+    return tmp_path / "models" / ID
 
 
 def test_maps_have_the_documented_channels_and_strides():
