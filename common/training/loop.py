@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -76,27 +76,19 @@ def fit_dataset(
     evaluation, higher is better, after every epoch: the weights of the best are kept. The model ends in evaluation, on
     the device where it was. Raises `UsageError` without an example or when the loss is no longer a number.
     """
-    gpu = torch.cuda.is_available()
-    precision = "bf16" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    accelerator = Accelerator(
-        cpu=not gpu,
-        mixed_precision=precision,
-        dataloader_config=DataLoaderConfiguration(split_batches=True),  # the same steps on any number of processes
-    )
+    accelerator = _accelerator()
     home = next(model.parameters()).device
     loader = _loader(examples, settings, seed, accelerator.num_processes)
     torch.manual_seed(seed + accelerator.process_index)  # dropout and augmentation
     groups = _groups(model, backbone, settings)
     optimiser = torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [group["lr"] for group in groups], total_steps=settings.epochs * len(loader)
-    )
+    steps = settings.epochs * len(loader)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, [group["lr"] for group in groups], total_steps=steps)
     prepared, optimiser, loader = accelerator.prepare(model, optimiser, loader)
     losses: list[float] = []
     metrics: list[float] = []
     best, kept = None, 0
-    shown = bar("training", settings.epochs) if accelerator.is_main_process else nullcontext(lambda *_: None)
-    with shown as advance:
+    with _shown(accelerator, steps) as advance:
         for epoch in range(settings.epochs):
             _train(prepared)
             total = torch.zeros((), device=accelerator.device)
@@ -109,34 +101,52 @@ def fit_dataset(
                 optimiser.step()
                 schedule.step()
                 total += value.detach()
+                advance(1, f"loss {losses[-1]:.3g}" if losses else "")
             losses.append(float(accelerator.reduce(total, "mean")) / len(loader))
             if not math.isfinite(losses[-1]):
                 fix = "lower learning_rate or set largest_gradient=1"
                 raise UsageError("the loss is no longer a number", where=f"epoch {epoch + 1}", got=losses[-1], fix=fix)
             if validate:
-                model.eval()
-                with torch.no_grad():
-                    measured = torch.tensor(validate(model), device=accelerator.device)
-                metrics.append(float(broadcast(measured)))  # processes must agree on when to stop
+                metrics.append(_measure(model, validate, accelerator))
                 if epoch == 0 or metrics[-1] > metrics[kept]:
                     best, kept = deepcopy(model.state_dict()), epoch
-            advance(1, f"loss {losses[-1]:.3g}")
-            if validate and settings.patience and epoch - kept >= settings.patience:
-                break
-    accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
+                elif settings.patience and epoch - kept >= settings.patience:
+                    break
+    accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)  # mixed precision leaves `model.forward` wrapped
     if best:
         model.load_state_dict(best)
     model.to(home).eval()
     return History(losses, metrics, kept if validate else len(losses) - 1)
 
 
+def _accelerator() -> Accelerator:
+    """A GPU where there is one, with half precision where it is built in."""
+    gpu = torch.cuda.is_available()
+    return Accelerator(
+        cpu=not gpu,
+        mixed_precision="bf16" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "no",
+        dataloader_config=DataLoaderConfiguration(split_batches=True),  # the same steps on any number of processes
+    )
+
+
+def _shown(accelerator: Accelerator, steps: int) -> AbstractContextManager[Callable[..., None]]:
+    """One bar, not one for each process."""
+    return bar("training", steps) if accelerator.is_main_process else nullcontext(lambda *_: None)
+
+
+def _measure(model: nn.Module, validate: Callable[[nn.Module], float], accelerator: Accelerator) -> float:
+    """The first process's metric for all: they must agree on when to stop."""
+    model.eval()
+    with torch.no_grad():
+        return float(broadcast(torch.tensor(validate(model), dtype=torch.float64, device=accelerator.device)))
+
+
 def _loader(examples: Dataset[Any], settings: Optimisation, seed: int, processes: int) -> DataLoader[Any]:
-    batch = min(settings.batch, len(examples)) // processes * processes
-    if not batch:
+    batch = min(settings.batch, len(examples))
+    if batch < processes or not batch:
         expected = f"at least {processes}, one for each process"
-        raise UsageError(
-            "too few examples or too small a batch", got=min(settings.batch, len(examples)), expected=expected
-        )
+        raise UsageError("too few examples or too small a batch", got=batch, expected=expected)
+    batch -= batch % processes
     order = torch.Generator().manual_seed(seed)
     shuffle = not isinstance(examples, IterableDataset)
     return DataLoader(examples, batch, shuffle=shuffle, drop_last=True, generator=order, num_workers=settings.workers)

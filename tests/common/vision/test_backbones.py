@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", exc_type=ImportError)
 
 from common.errors import ModelUnavailable, UsageError  # noqa: E402
 from common.files import sha256  # noqa: E402
+from common.training.loop import Optimisation, fit_dataset  # noqa: E402
 from common.vision.backbones import load_backbone  # noqa: E402
 from common.vision.torchvision_ops import models  # noqa: E402
 
@@ -141,6 +142,28 @@ def test_weights_that_may_not_be_sold_are_refused(monkeypatch, publish):
     monkeypatch.setitem(weights.meta, "license", models.RegNet_Y_128GF_Weights.DEFAULT.meta["license"])
     with pytest.raises(ModelUnavailable, match=r"resnet18: its weights are not free for commercial use; .*SWAG"):
         load_backbone("resnet18")
+
+
+class Classifier(torch.nn.Module):
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone, self.head = backbone, torch.nn.Linear(backbone.channels[-1], 2)
+
+    def forward(self, pictures):
+        return self.head(self.backbone(pictures)[-1].mean((2, 3)))
+
+
+@pytest.mark.parametrize("thawed", [False, True], ids=["frozen", "thawed"])
+def test_a_classifier_learns_on_it_frozen_or_thawed(thawed):
+    backbone = load_backbone("shufflenet_v2_x0_5", pretrained=False).requires_grad_(thawed)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    dark, bright = -torch.rand(16, 3, 32, 32), torch.rand(16, 3, 32, 32)
+    examples = torch.utils.data.TensorDataset(torch.cat([dark, bright]), torch.arange(32) // 16)
+    settings = Optimisation(epochs=3, batch=16, learning_rate=1e-2)
+    loss = torch.nn.functional.cross_entropy
+    fit_dataset(Classifier(backbone), examples, loss, settings, seed=0, backbone=backbone)
+    moved = {name for name, value in backbone.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == (set(before) - {"scale", "shift"} if thawed else set())
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
