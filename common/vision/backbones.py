@@ -55,6 +55,10 @@ class Backbone(nn.Module):
         """Feature maps, finest first."""
         return list(self.net(pictures * self.scale + self.shift).values())
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.net.train(self.training)  # torchvision's extractor wakes up in training when it is copied
+
 
 def load_backbone(name: str, *, pretrained: bool = True, seed: int = 0) -> nn.Module:
     """A module like `Backbone`, with `channels` and `strides`: frozen and in evaluation.

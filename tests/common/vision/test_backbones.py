@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -66,6 +67,12 @@ def test_maps_have_the_channels_and_strides_that_the_backbone_names(name, channe
     assert found == [(2, width, 64 // stride, 96 // stride) for width, stride in zip(channels, strides, strict=True)]
     assert not backbone.training
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
+
+
+def test_a_copy_gives_the_same_maps():
+    backbone = load_backbone("resnet18", pretrained=False)
+    for ours, theirs in zip(backbone(PICTURES), deepcopy(backbone)(PICTURES), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("name", ["random", "resnet18"])
