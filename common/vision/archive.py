@@ -105,7 +105,7 @@ def _conflicts(found: PictureFolder, alike: np.ndarray) -> Iterator[Finding]:
     kinds = Counter(part for part, _ in set(zip(alike.tolist(), found.kind.tolist(), strict=True)))
     if mixed := sorted(part for part, count in kinds.items() if count > 1):
         names = found.name[alike == mixed[0]]
-        text = f"Near-duplicates of several kinds, is a label wrong? {len(mixed):,} times, such as"
+        text = f"Is a label wrong? Groups of near-duplicates that hold several kinds: {len(mixed):,}, such as"
         yield _finding("warning", "conflict", f"{text} {', '.join(names[:4])}.")
 
 
@@ -115,7 +115,7 @@ def _masks(found: PictureFolder) -> Iterator[Finding]:
     if defective:
         yield _finding("note", "masks", f"{len(known):,} of {len(defective):,} defective pictures have a mask.")
     if empty := sum(not mask.any() for mask in known):
-        yield _finding("warning", "masks", f"{empty:,} masks of defective pictures mark nothing.")
+        yield _finding("warning", "masks", f"Masks of defective pictures that mark nothing: {empty:,}.")
 
 
 def _left_out(found: PictureFolder) -> Iterator[Finding]:
@@ -136,7 +136,7 @@ def _shapes(found: PictureFolder) -> Iterator[Finding]:
 
 def _others(found: PictureFolder) -> Iterator[Finding]:
     if found.others:
-        text = f"Not read, for no pictures by their name: {len(found.others):,} files, such as {found.others[0]}."
+        text = f"Not read, for no pictures by their name: {len(found.others):,}, such as {found.others[0]}."
         yield _finding("note", "others", text)
 
 

@@ -69,7 +69,7 @@ def open_files(source: Path) -> Iterator[tuple[Iterator[File], Callable[[], floa
     with source.open("rb") as raw:
         size = max(source.stat().st_size, 1)
         read = _of_zip if source.name.lower().endswith(".zip") else _of_tar
-        yield _whole(source, read(raw)), lambda: min(raw.tell() / size, 1.0)
+        yield _whole(source, raw, read(raw)), lambda: min(raw.tell() / size, 1.0)
 
 
 def _names(folder: Path) -> Iterator[tuple[str, str]]:
@@ -154,16 +154,18 @@ def _read(name: str, size: int, file: Any) -> File:
     return File(_printable(name), content)
 
 
-def _whole(source: Path, files: Iterator[File]) -> Iterator[File]:
+def _whole(source: Path, raw: Any, files: Iterator[File]) -> Iterator[File]:
     """Only what reading raises; the last file that came through is named."""
     last = "nothing"
     try:
         for file in files:
             last = file.name
             yield file
+        raw.seek(0, os.SEEK_END)  # behind the members there is a zip's directory, a tar's padding
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         got = f"{last} as the last file" if last != "nothing" else "no file"
-        raise DataCorrupted(f"the archive cannot be read to its end ({error})", where=str(source), got=got) from None
+        reason = str(error).partition(":\n")[0]  # a tar that is none comes with a line for each compression
+        raise DataCorrupted(f"the archive cannot be read to its end ({reason})", where=str(source), got=got) from None
 
 
 def _counted(files: Iterator[File], done: list[int]) -> Iterator[File]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from common.errors import DataError, InvalidRequest
+from common.errors import DataError, InvalidRequest, SchemaError
 from common.files import sha256
 from common.progress import bar
 from common.vision.duplicates import own_structure, parts_of, thumbnail
@@ -149,6 +149,8 @@ def read_folder(source: Path, *, keep: bool = True) -> PictureFolder:
         raise DataError("there are no pictures of good parts", where=str(source), got=got, expected=expected)
     used = [contents.pictures[name] for name in names]
     thumbnails = np.array([picture.thumbnail for picture in used])
+    if PARTS in left:
+        raise SchemaError(f"cannot be used ({left[PARTS]})", where=f"{source}/{PARTS}")
     table = contents.tables.get(PARTS)
     part = parts_of(own_structure(thumbnails)) if table is None else read_parts(table, names, f"{source}/{PARTS}")
     fingerprint = [f"{digest}  {name}\n" for name, digest in contents.hashes.items()]

@@ -11,8 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from common.errors import InvalidRequest
 
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF")
-"""What is decoded; of an MPO, a phone's JPEG with a preview behind the picture, the picture."""
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+"""What is decoded; of a phone's JPEG that has a preview behind the picture (Pillow calls it MPO), the picture."""
 MOST_BYTES = 32_000_000
 MOST_PIXELS = 16_000_000
 LEAST_SIDE = 32
@@ -35,8 +35,6 @@ def decode_grey(content: bytes, where: str, *, background: int = 255) -> np.ndar
     limits above, and for what has 16 bits a channel or is printed colour (CMYK): guessing how to read those would
     change scores silently.
     """
-    if not content:
-        raise InvalidRequest("the file is empty", where=where, got="0 bytes", expected="a picture")
     check_bytes(len(content), where)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
@@ -69,7 +67,9 @@ def decode_mask(content: bytes, where: str) -> np.ndarray:
 
 
 def check_bytes(size: int, where: str) -> None:
-    """Raise `InvalidRequest` for a file so large that it is not even read."""
+    """Raise `InvalidRequest` for a file that is empty, or so large that it is not even read."""
+    if not size:
+        raise InvalidRequest("the file is empty", where=where, got="0 bytes", expected="a picture")
     if size > MOST_BYTES:
         got, expected = f"{size:,} bytes", f"at most {MOST_BYTES:,}"
         raise InvalidRequest("the file is too large", where=where, got=got, expected=expected, fix="make it smaller")

@@ -38,16 +38,20 @@ def score_pictures(
     columns, drawn = _fields(predictor.response)
     schema = pa.schema([("file", pa.string()), *columns.items(), ("error", pa.string())])
     rows = errors = 0
+    table: list[dict[str, Any]] = []
     with open_files(source) as (files, share), whole_file(target) as part, new_table(part, target) as write:
-        for batch in _batched(_answers(predictor, files), ROWS):
-            table = []
-            for name, answer, error in batch:
-                table.append({"file": name, **{column: answer.get(column) for column in columns}, "error": error})
-                for field in drawn if pictures and not error else ():
-                    assert pictures is not None
+        for name, answer, error in _answers(predictor, files):
+            # Of the answer only what the table takes: a thousand heat maps are gigabytes.
+            table.append({"file": name, **{column: answer.get(column) for column in columns}, "error": error})
+            for field in drawn:
+                if pictures and answer.get(field):
                     write_whole(pictures / f"{name}.{field}.png", base64.b64decode(answer[field]))
-                rows, errors = rows + 1, errors + bool(error)
-                on_progress(rows, share())
+            rows, errors = rows + 1, errors + bool(error)
+            on_progress(rows, share())
+            if len(table) == ROWS:
+                write(pa.Table.from_pylist(table, schema=schema))
+                table.clear()
+        if table:
             write(pa.Table.from_pylist(table, schema=schema))
         if not rows:
             raise DataError("no picture to score", where=str(source), expected="PNG, JPEG, BMP or TIFF files")
@@ -56,7 +60,8 @@ def score_pictures(
 
 def _answers(predictor: Any, files: Iterable[File]) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Name, answer and error of every picture, in order."""
-    for batch in _batched((file for file in files if file.is_picture or file.refused), TOGETHER):
+    wanted = (file for file in files if file.is_picture or file.refused)
+    while batch := list(islice(wanted, TOGETHER)):
         asked = [_request(predictor, file) for file in batch]
         answers = iter(_predict(predictor, [request for request, error in asked if not error]))
         for file, (_, error) in zip(batch, asked, strict=True):
@@ -97,9 +102,3 @@ def _fields(response: Any) -> tuple[dict[str, pa.DataType], list[str]]:
         elif len(kinds) == 1 and kinds[0].get("type") in TYPES:
             columns[name] = TYPES[kinds[0]["type"]]
     return columns, drawn
-
-
-def _batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
