@@ -146,9 +146,7 @@ def test_names_that_cannot_be_shown_are_cleaned(tmp_path):
 
 def test_what_is_no_folder_or_archive_is_refused(tmp_path):
     (tmp_path / "x.rar").write_bytes(b"Rar!")
-    with pytest.raises(
-        DataError, match=r"x\.rar: neither a folder nor an archive: expected a folder or \.tar, \.tar\.gz"
-    ):
+    with pytest.raises(DataError, match=r"x\.rar: neither a folder nor an archive: expected a folder or \.tar, "):
         read(tmp_path / "x.rar")
     with pytest.raises(DataError, match=r"nowhere: no such folder or archive"):
         read(tmp_path / "nowhere")

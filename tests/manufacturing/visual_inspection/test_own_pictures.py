@@ -146,7 +146,10 @@ def load_test(folder: Path):
     return load(config_of(folder)).split("tile-disjoint", 0.2, 0)["test"]
 
 
-def test_without_masks_and_without_defects_there_is_no_number_that_means_nothing(folder, tmp_path, monkeypatch):
+def test_without_masks_and_without_defects_there_is_no_number_that_means_nothing(
+    folder, tmp_path, monkeypatch, request
+):
+    request.addfinalizer(settings.cache_clear)
     monkeypatch.setenv("ESPALIER_HOME", str(tmp_path / "home"))
     settings.cache_clear()
     own = shutil.copytree(folder, tmp_path / "own")
@@ -160,7 +163,6 @@ def test_without_masks_and_without_defects_there_is_no_number_that_means_nothing
     bundle = train(config_of(own))
     with pytest.raises(DataError, match="own:own: the test part needs good parts and defective ones"):
         evaluate(bundle)
-    settings.cache_clear()
 
 
 def test_a_folder_is_scored_into_a_table_with_its_maps_and_a_bad_picture_is_a_row(bundle, folder, tmp_path):
