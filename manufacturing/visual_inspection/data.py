@@ -11,7 +11,7 @@ import numpy as np
 
 from common.data.card import load_card
 from common.data.fetch import data_sha256, fetch
-from common.errors import AuditError, DataError
+from common.errors import AuditError, DataError, DatasetUnavailable
 from common.files import sha256
 from common.progress import warn
 from common.vision.duplicates import near_duplicates, own_structure, thumbnail
@@ -158,6 +158,9 @@ def _own(source: Path, seed: int) -> Pictures:
     """Where the folders do not say which pictures are for the test, a fifth of the good parts is, and all others are
     trained on; pictures with a defect are for the test, and so is every picture of a part that has one.
     """
+    if not source.exists():
+        expected = f"{PUBLISHED}, {SIMULATED}, or the path of a folder, tar or zip"
+        raise DatasetUnavailable("no such data set", where=str(source), expected=expected)
     found = read_folder(source)
     for one in found.left_out:
         warn(f"left out {one.file}: {one.reason}")

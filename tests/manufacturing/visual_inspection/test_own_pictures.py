@@ -119,6 +119,11 @@ def test_too_few_good_parts_are_counted(tmp_path, tiles, kinds, sentence):
     assert str(error.value).startswith(f"{tmp_path}: {sentence}")
 
 
+def test_a_data_set_that_is_neither_known_nor_a_path_is_refused_with_what_is():
+    with pytest.raises(DataError, match=r"tiles: no such data set: expected magnetic-tile, tiles-simulated, or the pa"):
+        load(config_of(Path("tiles")))
+
+
 def test_the_bundle_records_what_was_left_out_and_that_nothing_is_simulated(bundle, folder):
     data = bundle.json("data.json")
     assert not data["simulated"]
