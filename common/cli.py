@@ -205,6 +205,7 @@ def score(
     """Score a file of any size, or any number of pictures, in constant memory."""
     from common.bundle import open_predictor
     from common.progress import bar
+    from common.tables import score_file
 
     predictor = open_predictor(_open(bundle))
     left_out = 0
@@ -223,8 +224,6 @@ def score(
         elif pictures:
             raise UsageError("--pictures is for a model of pictures", got=type(predictor).__name__)
         else:
-            from common.tables import score_file
-
             rows = score_file(predictor, source, target, on_progress)
     typer.echo(f"{rows - left_out:,} rows scored into {target}", err=True)
     if left_out:

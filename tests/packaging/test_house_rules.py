@@ -32,7 +32,7 @@ LINES_SO_FAR = {
     "common/console": 1_350,
     "common/monitoring": 2_200,
     "common/serving/v2": 1_100,
-    "common/vision": 400,
+    "common/vision": 1_150,
     "finance/credit_scoring": 3_650,
 }
 PARTS = sorted({*LINES_SO_FAR, *("/".join(folder.relative_to(ROOT).parts) for folder in SYSTEMS)})
