@@ -35,7 +35,7 @@ class Bank(Strict):
 class Config(Strict):
     """One training run."""
 
-    dataset: Literal["magnetic-tile", "tiles-simulated"] = "magnetic-tile"
+    dataset: str = Field("magnetic-tile", min_length=1, description="or tiles-simulated, or a folder, tar or zip")
     protocol: Protocol = Field("tile-disjoint", description="how the test part is cut off")
     seed: int = 0
     parts: int = Field(60, ge=10, description="tiles to simulate, two exposures each; published data is used whole")

@@ -1,31 +1,34 @@
-"""Where pictures come from: the published magnetic tiles with their masks, and the simulator."""
+"""Where pictures come from: the published magnetic tiles with their masks, the simulator, and a folder of your own."""
 
 from __future__ import annotations
 
-import io
 import re
-import tarfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from common.data.card import load_card
 from common.data.fetch import data_sha256, fetch
-from common.errors import AuditError, DataError
+from common.errors import AuditError, DataError, DatasetUnavailable
 from common.files import sha256
-from common.vision.duplicates import near_duplicates, thumbnail
-from common.vision.images import decode_grey
+from common.progress import warn
+from common.vision.duplicates import near_duplicates, own_structure, thumbnail
+from common.vision.files import open_files
+from common.vision.folders import GOOD, LeftOut, read_folder
+from common.vision.images import decode_grey, decode_mask
 from manufacturing.visual_inspection.config import Config, Protocol
 from manufacturing.visual_inspection.simulator import SIMULATED, simulate
 
-GOOD = "good"
+PUBLISHED = "magnetic-tile"
 MEMBER = re.compile(r"MT_(\w+)/Imgs/(exp\d+_num_(\d+))\.jpg")
 GAP = 40
 """Frames between two tiles: the exposures of one tile lie 15 to 40 frames apart."""
-MASKED = 127
-"""Masks are not binary; the source's threshold."""
+LEAST_PARTS = 20
+"""Good parts of one's own: a fifth is for the test, a fifth of the rest for the alarm, so 13 are left to learn from."""
+TESTED = 5
+"""One good part in so many is for the test, unless the folders say which."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Pictures:
     """Pictures of parts; place `i` of every field is one picture.
 
     `kind` is `good` or the name of the defect; `tile` says which pictures show the same part; `listed` marks the
-    training pictures of the published split; a mask is bool of the picture's shape, nothing when none is known.
+    pictures that may be trained on; a mask is bool of the picture's shape, None where none is known; `left_out` are
+    files that could not be used.
     """
 
     id: str
@@ -42,11 +46,12 @@ class Pictures:
     tile: np.ndarray
     listed: np.ndarray
     picture: list[np.ndarray]
-    mask: list[np.ndarray]
+    mask: list[np.ndarray | None]
     sha256: str
     simulated: bool
     title: str
     licence: str
+    left_out: tuple[LeftOut, ...] = ()
 
     def __len__(self) -> int:
         return len(self.name)
@@ -87,13 +92,18 @@ class Pictures:
 def seen_before(train: Pictures, test: Pictures) -> np.ndarray:
     """bool (good pictures of test,): which have a near-duplicate in train; told by what they show, not by names."""
     good = [test.picture[i] for i in np.flatnonzero(test.defective == 0)]
-    left, right = (np.array([thumbnail(picture) for picture in some]) for some in (good, train.picture))
-    return near_duplicates(left, right)
+    thumbnails = own_structure(np.array([thumbnail(picture) for picture in [*good, *train.picture]]))
+    return near_duplicates(thumbnails[: len(good)], thumbnails[len(good) :])
 
 
 def load(config: Config) -> Pictures:
-    """All pictures of a data set. Raises `DatasetUnavailable`, `DataCorrupted` or `DataError` naming the member."""
-    return _simulated(config) if config.dataset == SIMULATED else _magnetic_tile(config.dataset)
+    """All pictures of a data set, or of the folder or archive that `dataset` names.
+
+    Raises `DatasetUnavailable`, `DataCorrupted` or `DataError` naming the file.
+    """
+    if config.dataset == SIMULATED:
+        return _simulated(config)
+    return _magnetic_tile(PUBLISHED) if config.dataset == PUBLISHED else _own(Path(config.dataset), config.seed)
 
 
 def tiles_of(frames: np.ndarray, gap: int = GAP) -> np.ndarray:
@@ -109,29 +119,25 @@ def _magnetic_tile(dataset: str) -> Pictures:
     paths = fetch(card)
     archive, listing = (paths[file.path] for file in card.files)
     listed = set(listing.read_text(encoding="utf-8").split())
-    names, kinds, frames, pictures, masks = [], [], [], [], []
-    with tarfile.open(archive) as tar:
-        contents = {member.name: tar.extractfile(member) for member in tar if member.isfile()}
-        for name, file in contents.items():
-            if not (match := MEMBER.fullmatch(name)):
-                continue
-            assert file is not None
-            picture = decode_grey(file.read(), f"{archive.name}: {name}")
-            file = contents.get(name.replace(".jpg", ".png"))
-            mask = np.zeros(picture.shape, bool) if file is None else _mask(file.read())
-            if mask.shape != picture.shape:
-                got, expected = f"a mask of {mask.shape}", f"{picture.shape}"
-                raise DataError(
-                    "mask and picture differ in size", where=f"{card.id}: {name}", got=got, expected=expected
-                )
-            names.append(match[2])
-            kinds.append(GOOD if match[1] == "Free" else match[1].lower())
-            frames.append(int(match[3]))
-            pictures.append(picture)
-            masks.append(mask)
+    places, names, kinds, frames, pictures = [], [], [], [], []
+    masks: dict[str, np.ndarray] = {}
+    with open_files(archive) as (files, _):
+        for file in files:
+            if file.name.endswith(".png"):
+                masks[file.name.removesuffix(".png")] = decode_mask(file.content, f"{archive.name}: {file.name}")
+            elif match := MEMBER.fullmatch(file.name):
+                places.append(file.name.removesuffix(".jpg"))
+                names.append(match[2])
+                kinds.append(GOOD if match[1] == "Free" else match[1].lower())
+                frames.append(int(match[3]))
+                pictures.append(decode_grey(file.content, f"{archive.name}: {file.name}"))
     found = {name: int(n) for name, n in zip(*np.unique(kinds, return_counts=True), strict=True)}
     if found != card.label_counts:
         raise DataError("other pictures than the card says", where=card.id, got=found, expected=card.label_counts)
+    for place, picture in zip(places, pictures, strict=True):
+        if (mask := masks.setdefault(place, np.zeros(picture.shape, bool))).shape != picture.shape:
+            where, got, expected = f"{card.id}: {place}", f"a mask of {mask.shape}", f"{picture.shape}"
+            raise DataError("mask and picture differ in size", where=where, got=got, expected=expected)
     kind, stem = np.array(kinds), np.array(names)
     return Pictures(
         id=card.id,
@@ -140,7 +146,7 @@ def _magnetic_tile(dataset: str) -> Pictures:
         tile=tiles_of(np.array(frames)),
         listed=(kind == GOOD) & np.isin(stem, [file.removesuffix(".jpg") for file in listed]),
         picture=pictures,
-        mask=masks,
+        mask=[masks[place] for place in places],
         sha256=data_sha256(card),
         simulated=False,
         title=card.title,
@@ -148,9 +154,46 @@ def _magnetic_tile(dataset: str) -> Pictures:
     )
 
 
-def _mask(content: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(content)) as mask:
-        return np.asarray(mask.convert("L")) > MASKED
+def _own(source: Path, seed: int) -> Pictures:
+    """Where the folders do not say which pictures are for the test, a fifth of the good parts is, and all others are
+    trained on; pictures with a defect are for the test, and so is every picture of a part that has one.
+    """
+    if not source.exists():
+        expected = f"{PUBLISHED}, {SIMULATED}, or the path of a folder, tar or zip"
+        raise DatasetUnavailable("no such data set", where=str(source), expected=expected)
+    found = read_folder(source)
+    for one in found.left_out:
+        warn(f"left out {one.file}: {one.reason}")
+    good = found.kind == GOOD
+    if (found.split == "").all():
+        parts = np.setdiff1d(found.part[good], found.part[~good])
+        tested = np.random.default_rng(seed).permutation(parts)[: max(1, len(parts) // TESTED)]
+        listed = good & np.isin(found.part, parts) & ~np.isin(found.part, tested)
+    else:
+        listed = good & (found.split == "train")
+        parts = np.setdiff1d(found.part[listed], found.part[~listed])
+    if len(parts) < LEAST_PARTS:
+        told = "tiles.csv says so" if found.parts_known else "near-duplicates count as one, tiles.csv can say otherwise"
+        raise DataError(
+            "too few good parts",
+            where=str(source),
+            got=f"{len(parts)} parts in {good.sum()} good pictures ({told})",
+            expected=f"at least {LEAST_PARTS} that no defective or test picture shows",
+        )
+    return Pictures(
+        id=f"own:{source.resolve().name}",
+        name=found.name,
+        kind=found.kind,
+        tile=found.part,
+        listed=listed,
+        picture=found.picture,
+        mask=found.mask,
+        sha256=found.sha256,
+        simulated=False,
+        title=f"Own pictures, {len(found):,} in {source.name}",
+        licence="not stated",
+        left_out=found.left_out,
+    )
 
 
 def _simulated(config: Config) -> Pictures:

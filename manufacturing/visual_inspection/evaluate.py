@@ -24,7 +24,7 @@ from common.vision.segmentation import PixelCounts
 from manufacturing.visual_inspection import SYSTEM
 from manufacturing.visual_inspection.baselines import gaussian, template
 from manufacturing.visual_inspection.config import Config
-from manufacturing.visual_inspection.data import GOOD, Pictures, load, seen_before
+from manufacturing.visual_inspection.data import GOOD, PUBLISHED, Pictures, load, seen_before
 from manufacturing.visual_inspection.model import Inspector, MemoryBank, Patches, Segmenter, standardise
 from manufacturing.visual_inspection.train import Fitted, as_tensor
 
@@ -47,6 +47,8 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
             where=f"bundle {bundle.path}",
             fix="train the bundle again on this data",
         )
+    if len(set(split["test"].defective)) < 2:
+        raise DataError("the test part needs good parts and defective ones", where=split["test"].id)
     loaded = time.perf_counter()
     fitted = Fitted(restored(bundle, config), bundle.arrays("calibration.safetensors")["score"], {})
     report = assess(config, fitted, split, "bundle", Seconds(data=loaded - started, train=0.0, evaluate=0.0))
@@ -75,9 +77,10 @@ def assess(config: Config, fitted: Fitted, split: dict[str, Pictures], preset: s
     for i, picture in enumerate(asked):
         patches, maps = _look(inspector, picture)
         raw[i], others[i] = inspector.raw_scores(maps)[0], (of_gaussian(patches), of_template(picture))
-        height, width = test.mask[i].shape
-        heat = Image.fromarray(inspector.heat(maps)[0].numpy()).resize((width, height), Image.Resampling.BILINEAR)
-        counts.add(np.asarray(heat), test.mask[i])
+        if (mask := test.mask[i]) is not None:
+            size = mask.shape[1], mask.shape[0]
+            heat = Image.fromarray(inspector.heat(maps)[0].numpy()).resize(size, Image.Resampling.BILINEAR)
+            counts.add(np.asarray(heat), mask)
     score = inspector.score(torch.from_numpy(raw).float()).numpy().astype(float)
 
     y = test.defective
@@ -87,7 +90,8 @@ def assess(config: Config, fitted: Fitted, split: dict[str, Pictures], preset: s
         "Gaussian of patches": others[:, 0],
         "template": others[:, 1],
     }
-    metrics = {"image_auroc": bootstrap(y, score, auc), **counts.metrics()}
+    any_marked = any(mask is not None and mask.any() for mask in test.mask)
+    metrics = {"image_auroc": bootstrap(y, score, auc), **(counts.metrics() if any_marked else {})}
     metrics["false_alarm_rate"] = rate(score[y == 0] > threshold)
     metrics["detection_rate"] = rate(score[y == 1] > threshold)
     metrics["seen_before_rate"] = rate(seen_before(split["train"], test))
@@ -99,9 +103,9 @@ def assess(config: Config, fitted: Fitted, split: dict[str, Pictures], preset: s
         simulated=test.simulated,
         data_sha256=test.sha256,
         metrics=metrics,
-        floor=FLOOR,
+        floor={name: value for name, value in FLOOR.items() if name in metrics},
         baselines={name: {"image_auroc": auc(y, value)} for name, value in baselines.items()},
-        published=[] if test.simulated else published(test.id, config.protocol),
+        published=published(test.id, config.protocol) if test.id == PUBLISHED else [],
         slices=_slices(test, score, threshold),
         seconds=seconds.model_copy(update={"evaluate": time.perf_counter() - started}),
         peak_rss_mb=peak_rss_mb(),

@@ -14,9 +14,9 @@ from common.bundle import Bundle
 from common.config import Strict
 from common.errors import InvalidRequest, UsageError
 from common.evaluation.conformal import lowest_rate, threshold_for
-from common.vision.images import decode_grey, from_base64, png, resized, to_base64
+from common.vision.images import MOST_BYTES, decode_grey, from_base64, png, resized, to_base64
 
-MOST_TEXT = 24 * 1024**2
+MOST_TEXT = 4 * MOST_BYTES // 3 + 4
 SHOWN = 512
 """Longest side of a heat map, in pixels."""
 PALETTE = np.array([[0, 0, 0], [60, 10, 110], [190, 40, 80], [250, 150, 10], [255, 255, 180]], float)
@@ -93,6 +93,10 @@ class InspectionPredictor:
     def predict(self, batch: Sequence[Inspection]) -> list[Verdict]:
         """Verdicts in the order of the batch. Raises `InvalidRequest` naming the field."""
         return [self._inspect(request) for request in batch]
+
+    def request_of(self, content: bytes) -> Inspection:
+        """The request for a picture in a file."""
+        return Inspection(picture=to_base64(content))
 
     def threshold(self, per_1000: float) -> float:
         """The score above which at most so many of 1,000 good parts lie."""

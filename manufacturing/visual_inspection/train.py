@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -201,6 +201,7 @@ def _save(config: Config, data: Pictures, split: dict[str, Pictures], fitted: Fi
             "cards": [{"id": data.id, "title": data.title, "licence": data.licence, "sha256": data.sha256}],
             "simulated": data.simulated,
             "split": f"{config.protocol}, {config.held_back:.0%} of the good tiles held back, seed {config.seed}",
+            "left_out": [asdict(one) for one in data.left_out],
             "test_rows_sha256": sha256("\n".join(split["test"].name).encode()),
         },
         reference={"score": reference_histogram(fitted.calibration)},

@@ -33,7 +33,7 @@ LINES_SO_FAR = {
     "common/monitoring": 2_200,
     "common/serving/v2": 1_100,
     "common/training": 680,
-    "common/vision": 610,
+    "common/vision": 1_650,
     "finance/credit_scoring": 3_650,
 }
 PARTS = sorted({*LINES_SO_FAR, *("/".join(folder.relative_to(ROOT).parts) for folder in SYSTEMS)})
