@@ -155,3 +155,12 @@ def _shrinking(
         else:
             found[SIDE // after[2]] = path, after[1]
     return found
+
+
+def freeze_below(backbone: nn.Module, stride: int) -> None:
+    """Freeze all that the map at this stride is made of; what comes after stays as it is."""
+    known = {name: parameter for name, parameter in backbone.named_parameters() if parameter.requires_grad}
+    map_ = backbone(torch.zeros(1, 3, SIDE, SIDE))[backbone.strides.index(stride)]
+    used = torch.autograd.grad(map_.sum(), list(known.values()), allow_unused=True)
+    for parameter, gradient in zip(known.values(), used, strict=True):
+        parameter.requires_grad_(gradient is None)

@@ -1,0 +1,221 @@
+"""Fitting: features of good parts, each detector on them, and the scale on which their scores are added."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.covariance import ledoit_wolf
+from torch import Tensor, nn
+
+from common.evaluation.conformal import threshold_for
+from common.evaluation.metrics import auc
+from common.training.loop import fit_dataset
+from common.training.pretraining import pretrain
+from common.vision.backbones import freeze_below, load_backbone
+from common.vision.images import resized, standardised
+from manufacturing.visual_inspection.config import Config
+from manufacturing.visual_inspection.crops import Crops, Labelled, segmentation_loss
+from manufacturing.visual_inspection.data import Pictures
+from manufacturing.visual_inspection.detectors import (
+    Gaussian,
+    MemoryBank,
+    Reconstruction,
+    Segmenter,
+    Template,
+    coreset,
+    halved,
+)
+from manufacturing.visual_inspection.model import Inspector
+from manufacturing.visual_inspection.synthetic import KINDS, add_defect
+
+APART = 0.2
+"""Share of the training parts that no detector learns from: their scores tell how far a new good part usually is."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The detector, the scores of the good parts held back for the alarm, and what was measured on validation."""
+
+    inspector: Inspector
+    calibration: np.ndarray
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What detectors learn from: good parts, resized, float32 0 to 255 each, and labelled defects with their masks."""
+
+    config: Config
+    good: list[np.ndarray]
+    defects: list[np.ndarray]
+    masks: list[np.ndarray | None]
+    backbone: nn.Module
+
+    def features(self) -> Iterator[list[Tensor]]:
+        """Frozen features of the good parts, at strides 8 and 16."""
+        inspector = Inspector(self.backbone, {})
+        for picture in self.good:
+            with torch.inference_mode():
+                yield inspector.features(as_tensor(picture))
+
+
+def fit(config: Config, train: Pictures, valid: Pictures) -> Fitted:
+    """Fit on `train`, good parts and, for the supervised detector, labelled defects; the alarm is calibrated on the good
+    parts of `valid`, which nothing else has seen."""
+    rng = np.random.default_rng(config.seed)
+    good = train.defective == 0
+    parts = rng.permutation(np.unique(train.tile[good]))
+    apart = good & np.isin(train.tile, parts[: max(1, round(APART * len(parts)))])
+    ready = [resized(picture, config.scale) for picture in train.picture]
+    learnt, fresh, bad = (_chosen(ready, rows) for rows in (good & ~apart, apart, ~good))
+    backbone = _backbone(config, _chosen(train.picture, good & ~apart))
+    material = Material(config, learnt, bad, _chosen(train.mask, ~good), backbone)
+    detectors = {name: FIT[name](material) for name in config.detectors}
+
+    inspector = Inspector(backbone, detectors).eval().requires_grad_(False)
+    raw = torch.stack([raw_scores(inspector, picture) for picture in fresh])
+    inspector.centre, inspector.spread = raw.mean(0), raw.std(0) + 1e-6
+
+    kept = [resized(picture, config.scale) for picture in valid.picture]
+    calibration = np.array([score(inspector, picture) for picture in kept])
+    damaged = [add_defect(p, learnt, rng, KINDS[i % len(KINDS)])[0] for i, p in enumerate(kept)]
+    alarms = np.array([score(inspector, picture) for picture in damaged])
+    y = np.repeat([0, 1], [len(calibration), len(alarms)])
+    metrics = {
+        "valid_auroc": auc(y, np.concatenate([calibration, alarms])),
+        "valid_good_parts": len(calibration),
+        "threshold": threshold_for(calibration, config.false_alarms_per_1000 / 1000),
+    }
+    return Fitted(inspector, calibration, metrics)
+
+
+def raw_scores(inspector: Inspector, picture: np.ndarray) -> Tensor:
+    """(detectors,): what each detector says of one resized picture."""
+    with torch.inference_mode():
+        return inspector.raw_scores(inspector.maps(as_tensor(picture)))[0].clone()
+
+
+def score(inspector: Inspector, picture: np.ndarray) -> float:
+    """The score of one resized picture."""
+    return float(inspector.score(raw_scores(inspector, picture)[None]))
+
+
+def as_tensor(picture: np.ndarray) -> Tensor:
+    """A resized picture as the detector takes it: standardised, (1, 1, height, width)."""
+    return torch.from_numpy(standardised(picture))[None, None]
+
+
+def _chosen(values: Sequence[Any], rows: np.ndarray) -> list[Any]:
+    return [value for value, kept in zip(values, rows, strict=True) if kept]
+
+
+def _backbone(config: Config, pictures: list[np.ndarray]) -> nn.Module:
+    """`own` is an untrained one that learns from the good parts themselves, without labels."""
+    if config.backbone != "own":
+        return load_backbone(config.backbone, seed=config.seed)
+    backbone = load_backbone("random", seed=config.seed)
+    pretrain(backbone, pictures, config.pretraining, config.seed)
+    return backbone
+
+
+def _bank(material: Material) -> nn.Module:
+    """A coreset of patches drawn evenly from all good parts."""
+    settings, generator = material.config.bank, torch.Generator().manual_seed(material.config.seed)
+    backbone = material.backbone
+    channels = [backbone.channels[backbone.strides.index(stride)] for stride in (8, 16)]
+    bank = MemoryBank(channels, settings.size, settings.dimensions)
+    each = max(1, settings.candidates // len(material.good))
+    drawn = []
+    for features in material.features():
+        points = bank.patches(features).flatten(0, 2)
+        drawn.append(points[torch.randperm(len(points), generator=generator)[:each]].clone())
+    points = torch.cat(drawn)
+    bank.shift = points.mean(0)
+    random = torch.randn(sum(channels), settings.dimensions, generator=generator)
+    bank.projection = random / (points.std(0)[:, None] + 1e-3) / len(random) ** 0.5
+    points = (points - bank.shift) @ bank.projection
+    bank.bank = points[coreset(points, settings.size, generator)].clone()
+    return bank
+
+
+def _gaussian(material: Material) -> nn.Module:
+    """Mean and shrunk covariance (Ledoit & Wolf, 2004) of patches drawn evenly from all good parts."""
+    settings, rng = material.config.gaussian, np.random.default_rng(material.config.seed)
+    each = max(1, settings.patches // len(material.good))
+    points = []
+    for _, coarse in material.features():
+        found = coarse[0].flatten(1).T
+        points.append(found[torch.from_numpy(rng.permutation(len(found))[:each])].numpy())
+    x = np.concatenate(points)
+    channels = np.sort(rng.permutation(x.shape[1])[: settings.dimensions])
+    mean = x[:, channels].mean(0)
+    covariance, _ = ledoit_wolf(x[:, channels] - mean, assume_centered=True)
+    gaussian = Gaussian(len(channels))
+    gaussian.channels, gaussian.mean = torch.from_numpy(channels), torch.from_numpy(mean)
+    gaussian.root = torch.from_numpy(np.linalg.cholesky(np.linalg.inv(covariance)).astype(np.float32))
+    return gaussian
+
+
+def _synthetic(material: Material) -> nn.Module:
+    return _segmenter(material, Crops(material.config.crops, material.good))
+
+
+def _supervised(material: Material) -> nn.Module:
+    return _segmenter(material, Labelled(material.config.crops, material.good, material.defects, material.masks))
+
+
+def _segmenter(material: Material, crops: Crops) -> nn.Module:
+    """The finest layers stay as they are: they are edges and spots, and most of the time."""
+    torch.manual_seed(material.config.seed)
+    backbone = deepcopy(material.backbone).requires_grad_(True)
+    freeze_below(backbone, 4)
+    segmenter = Segmenter(backbone)
+    settings = material.config.segmenter
+    fit_dataset(segmenter, crops, segmentation_loss, settings, seed=material.config.seed, backbone=backbone)
+    return segmenter
+
+
+def _reconstruction(material: Material) -> nn.Module:
+    torch.manual_seed(material.config.seed)
+    net = Reconstruction()
+    whole = _Repairing(net)
+    crops = Crops(material.config.crops, material.good, clean=True)
+
+    def loss(repaired: Tensor, clean: Tensor) -> Tensor:
+        return nn.functional.l1_loss(repaired, halved(clean))
+
+    fit_dataset(whole, crops, loss, material.config.reconstruction, seed=material.config.seed)
+    return net
+
+
+class _Repairing(nn.Module):
+    """The loop calls a module; what is to be learned is what `repair` gives."""
+
+    def __init__(self, net: Reconstruction) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, picture: Tensor) -> Tensor:
+        return self.net.repair(picture)
+
+
+def _template(material: Material) -> nn.Module:
+    flat = torch.cat([Template.flat(as_tensor(picture)) for picture in material.good])
+    template = Template()
+    template.mean, template.deviation = flat.mean(0), flat.std(0) + 0.02
+    return template
+
+
+FIT: dict[str, Callable[[Material], nn.Module]] = {
+    "bank": _bank,
+    "gaussian": _gaussian,
+    "reconstruction": _reconstruction,
+    "supervised": _supervised,
+    "synthetic": _synthetic,
+    "template": _template,
+}
