@@ -162,6 +162,14 @@ class Store:
         answers = {key: unpack(found[key]["answers"]) for key, _ in fresh}
         return [{**found[key], "output": answers[key][row], "label": label} for (key, row), label in fresh.items()]
 
+    def count(self, system: str, version: str) -> int:
+        """Rows that a model decided on, those of a shadow not counted."""
+        mine = and_(decisions.c.system == system, decisions.c.version == version, decisions.c.role != "shadow")
+        with self._begin() as connection:
+            return int(
+                connection.execute(select(func.coalesce(func.sum(decisions.c.rows), 0)).where(mine)).scalar_one()
+            )
+
     def labelled(self, system: str, version: str, most: int) -> list[tuple[Any, Any]]:
         """The latest `(label, answer)` of a model's champion decisions, oldest first."""
         joined = select(labels.c.row, labels.c.label, decisions.c.answers).join(

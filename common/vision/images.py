@@ -13,6 +13,10 @@ from common.errors import InvalidRequest
 
 MOST_PIXELS = 16_000_000
 DEEP = {"I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
+MULTIPLE = 16
+"""Of which the sides of a resized picture are: a backbone halves them four times."""
+CONTRAST = 0.35
+"""Deviation of a standardised picture, so that nearly all of it lies in the [-1, 1] that backbones know."""
 
 
 def decode_grey(content: bytes, where: str) -> np.ndarray:
@@ -63,8 +67,15 @@ def to_base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def resized(picture: np.ndarray, scale: float, multiple: int = 16) -> np.ndarray:
+def resized(picture: np.ndarray, scale: float, multiple: int = MULTIPLE) -> np.ndarray:
     """float32 (height, width): the picture at `scale`, its sides rounded to what the backbone can halve evenly."""
     height, width = picture.shape
     size = [max(3, round(side * scale / multiple)) * multiple for side in (width, height)]
     return np.asarray(Image.fromarray(picture).resize((size[0], size[1]), Image.Resampling.BOX), np.float32)
+
+
+def standardised(picture: np.ndarray) -> np.ndarray:
+    """float32 (height, width): grey values, 0 to 255, with mean 0 and one contrast: exposure drops out."""
+    grey = np.asarray(picture, np.float32)
+    flat = (grey - grey.mean()) * np.float32(CONTRAST / (float(grey.std(ddof=1)) + 1))
+    return np.clip(flat, -1, 1, out=flat)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from manufacturing.visual_inspection.model import Inspector, mean_of_top, standardise
+from manufacturing.visual_inspection.model import Inspector, mean_of_top
 from manufacturing.visual_inspection.train import as_tensor
 
 SIDE = 64
@@ -47,7 +47,7 @@ def template(pictures: Sequence[np.ndarray], top: int) -> Callable[[np.ndarray],
 
 
 def _patches(inspector: Inspector, picture: np.ndarray) -> Tensor:
-    return inspector.patches(standardise(as_tensor(picture)))
+    return inspector.patches(as_tensor(picture))
 
 
 def _flat(picture: np.ndarray) -> np.ndarray:

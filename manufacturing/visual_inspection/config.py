@@ -32,6 +32,13 @@ class Bank(Strict):
     dimensions: int = Field(128, ge=1, description="of the random projection")
 
 
+class Tiles(Strict):
+    """A picture with more than `side` x `side` pixels after scaling goes through the network in such tiles."""
+
+    side: int = Field(1024, ge=256, multiple_of=16, description="pixels")
+    overlap: int = Field(256, ge=0, multiple_of=16, description="pixels that neighbours share")
+
+
 class Config(Strict):
     """One training run."""
 
@@ -47,6 +54,7 @@ class Config(Strict):
     crops: Crops = Crops()
     segmenter: Optimisation = Optimisation(epochs=4)
     bank: Bank = Bank()
+    tiles: Tiles = Tiles()
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -25,7 +25,7 @@ from manufacturing.visual_inspection import SYSTEM
 from manufacturing.visual_inspection.baselines import gaussian, template
 from manufacturing.visual_inspection.config import Config
 from manufacturing.visual_inspection.data import GOOD, Pictures, load, seen_before
-from manufacturing.visual_inspection.model import Inspector, MemoryBank, Patches, Segmenter, standardise
+from manufacturing.visual_inspection.model import Inspector, MemoryBank, Patches, Segmenter
 from manufacturing.visual_inspection.train import Fitted, as_tensor
 
 BINS = 1000
@@ -124,7 +124,7 @@ def published(dataset: str, protocol: str) -> list[Published]:
 def _look(inspector: Inspector, picture: np.ndarray) -> tuple[Tensor, Tensor]:
     """Patches and raw maps of one resized picture."""
     with torch.no_grad():
-        patches = inspector.patches(standardise(as_tensor(picture)))
+        patches = inspector.patches(as_tensor(picture))
         return patches, inspector.maps_of(patches)
 
 

@@ -14,14 +14,6 @@ MEANS = sum(TAPS.values())
 """Channels of a patch: the mean of every feature map over it ..."""
 PATCH = MEANS + TAPS[1] + TAPS[3]
 """... and the maximum of the two finest, in which a thin crack survives."""
-CONTRAST = 0.35
-"""Deviation of a standardised picture, so that nearly all of it lies in the [-1, 1] that the backbone knows."""
-
-
-def standardise(pictures: Tensor) -> Tensor:
-    """Grey pictures (batch, 1, height, width), 0 to 255, with mean 0 and one contrast: exposure drops out."""
-    deviation, mean = torch.std_mean(pictures, dim=(2, 3), keepdim=True)
-    return ((pictures - mean) / (deviation + 1) * CONTRAST).clamp(-1, 1)
 
 
 class Patches(nn.Module):
@@ -113,7 +105,7 @@ def mean_of_top(values: Tensor, top: int) -> Tensor:
 
 
 class Inspector(nn.Module):
-    """The whole detector as it is exported: from a grey picture and a threshold to score, verdict and map."""
+    """The whole detector as it is exported: from a standardised picture and a threshold to score, verdict, maps."""
 
     centre: Tensor
     spread: Tensor
@@ -126,8 +118,8 @@ class Inspector(nn.Module):
         self.register_buffer("spread", torch.ones(2))
 
     def maps(self, pictures: Tensor) -> Tensor:
-        """(batch, 1, height, width), 0 to 255, to the raw maps of segmenter and bank, (batch, 2, h, w)."""
-        return self.maps_of(self.patches(standardise(pictures)))
+        """(batch, 1, height, width), standardised, to the raw maps of segmenter and bank, (batch, 2, h, w)."""
+        return self.maps_of(self.patches(pictures))
 
     def maps_of(self, patches: Tensor) -> Tensor:
         """The raw maps (batch, 2, h, w) of patches (batch, PATCH, h, w)."""
@@ -145,8 +137,12 @@ class Inspector(nn.Module):
         """(batch, h, w): the raw maps in the units of the score."""
         return ((maps - self.centre[:, None, None]) / self.spread[:, None, None]).sum(1)
 
-    def forward(self, pictures: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Score (batch,), defective (batch,) bool, heat (batch, h, w); sides divisible by 16, `threshold` (batch,)."""
-        maps = self.maps(pictures)
+    def judge(self, maps: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Score (batch,), defective (batch,) bool and heat (batch, h, w) of raw maps; `threshold` (batch,)."""
         score = self.score(self.raw_scores(maps))
         return score, score > threshold, self.heat(maps)
+
+    def forward(self, pictures: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The same of pictures (batch, 1, height, width) with sides divisible by 16, and their raw maps."""
+        maps = self.maps(pictures)
+        return *self.judge(maps, threshold), maps

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from common.bundle import Bundle, save_bundle
@@ -18,13 +18,13 @@ from common.evaluation.metrics import auc
 from common.evaluation.stability import reference_histogram
 from common.files import sha256
 from common.training.loop import fit as minimise
-from common.vision.images import png, resized, to_base64
+from common.vision.images import CONTRAST, MULTIPLE, png, resized, standardised, to_base64
 from common.vision.mobilenet import load_mobilenet, random_mobilenet
+from common.vision.quality import quality, usual
 from manufacturing.visual_inspection import SYSTEM
 from manufacturing.visual_inspection.config import Config
 from manufacturing.visual_inspection.data import Pictures, load
 from manufacturing.visual_inspection.model import (
-    CONTRAST,
     MEANS,
     STRIDE,
     Inspector,
@@ -33,12 +33,13 @@ from manufacturing.visual_inspection.model import (
     Segmenter,
     coreset,
     mean_of_top,
-    standardise,
 )
 from manufacturing.visual_inspection.synthetic import KINDS, add_defect
+from manufacturing.visual_inspection.upright import Upright, learn
 
 RARE = 3.0  # weight of a defective patch: one in ten is
 OF_PICTURE = 0.5  # weight of the whole crop's verdict in the loss
+NOTHING_FLIPPED = {"flipped": 0, "flipped_against_label": 0, "decisions_compared": 0}  # a first bundle has no elder
 EXTREME = 12.0  # deviations at which a feature is cut, so that half precision holds it
 
 
@@ -102,8 +103,8 @@ def score(inspector: Inspector, picture: np.ndarray) -> float:
 
 
 def as_tensor(picture: np.ndarray) -> Tensor:
-    """(1, 1, height, width)."""
-    return torch.from_numpy(np.ascontiguousarray(picture))[None, None]
+    """A resized picture as the detector takes it: standardised, (1, 1, height, width)."""
+    return torch.from_numpy(standardised(picture))[None, None]
 
 
 def _fit_segmenter(config: Config, patches: Patches, pictures: list[np.ndarray], rng: np.random.Generator) -> Segmenter:
@@ -156,53 +157,113 @@ def _fill_bank(config: Config, patches: Patches, pictures: list[np.ndarray], gen
     found = []
     with torch.inference_mode():
         for picture in pictures:
-            points = bank.embed(patches(standardise(as_tensor(picture)))).reshape(-1, dimensions)
+            points = bank.embed(patches(as_tensor(picture))).reshape(-1, dimensions)
             found.append(points[torch.randperm(len(points), generator=generator)[:each]])
         points = torch.cat(found)
         bank.bank = points[coreset(points, size, generator)].clone()
     return bank
 
 
-def export(inspector: Inspector) -> bytes:
-    """The detector as ONNX: picture (1, 1, height, width) and threshold (1,) to score, defective and heat."""
+class _Judge(nn.Module):
+    """The last step alone, for maps that were joined from tiles."""
+
+    def __init__(self, inspector: Inspector) -> None:
+        super().__init__()
+        self.inspector = inspector
+
+    def forward(self, maps: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Score, defective and heat of raw maps (1, detectors, rows, columns)."""
+        return self.inspector.judge(maps, threshold)
+
+
+def export(inspector: Inspector) -> dict[str, bytes]:
+    """The detector as ONNX, all for one picture.
+
+    `model.onnx`: picture (1, 1, height, width), standardised, and threshold (1,) to score, defective, heat and maps.
+    `verdict.onnx`: maps (1, detectors, rows, columns) and threshold to score, defective and heat.
+    """
+    picture, threshold = torch.rand(1, 1, 64, 96) - 0.5, torch.zeros(1)
+    with torch.no_grad():
+        maps = inspector(picture, threshold)[-1]
+    outputs = ["score", "defective", "heat"]
+    sides = {"heat": {1: "rows", 2: "columns"}, "maps": {2: "rows", 3: "columns"}}
+    return {
+        "model.onnx": _onnx(
+            inspector,
+            {"picture": picture, "threshold": threshold},
+            [*outputs, "maps"],
+            sides | {"picture": {2: "height", 3: "width"}},
+        ),
+        "verdict.onnx": _onnx(_Judge(inspector), {"maps": maps, "threshold": threshold}, outputs, sides),
+    }
+
+
+def _onnx(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], sides: dict[str, dict[int, str]]) -> bytes:
     buffer = io.BytesIO()
-    example = (torch.rand(1, 1, 64, 96) * 255, torch.zeros(1))
     with warnings.catch_warnings(), torch.no_grad():
         # The newer exporter needs two more packages and writes source paths into the file.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            inspector,
-            example,
+            module,
+            tuple(inputs.values()),
             buffer,
             dynamo=False,
             opset_version=17,
-            input_names=["picture", "threshold"],
-            output_names=["score", "defective", "heat"],
-            dynamic_axes={"picture": {2: "height", 3: "width"}, "heat": {1: "rows", 2: "columns"}},
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_axes=sides,
         )
     return buffer.getvalue()
 
 
 def _save(config: Config, data: Pictures, split: dict[str, Pictures], fitted: Fitted) -> Bundle:
-    valid = split["valid"]
-    rng = np.random.default_rng(config.seed)
-    good = valid.picture[: min(2, len(valid))]
-    damaged = [add_defect(good[0].astype(np.float32), [good[0].astype(np.float32)], rng, kind)[0] for kind in KINDS[:2]]
-    shown = [*good, *(picture.astype(np.uint8) for picture in damaged)]
-    weights = {name: value.numpy() for name, value in fitted.inspector.state_dict().items()}
+    train, valid = split["train"], split["valid"]
+    upright, accuracy = learn(train.picture, train.tile, valid.picture)
+    light = [quality(picture) for picture in (*train.picture, *valid.picture)]
     return save_bundle(
         SYSTEM,
         config,
-        arrays={"weights.safetensors": weights, "calibration.safetensors": {"score": fitted.calibration}},
-        files={"model.onnx": export(fitted.inspector)},
-        preprocess={"scale": config.scale, "false_alarms_per_1000": config.false_alarms_per_1000},
-        metrics=fitted.metrics,
+        arrays={
+            "weights.safetensors": weights_of(fitted.inspector),
+            "calibration.safetensors": {"score": fitted.calibration},
+        },
+        files=export(fitted.inspector),
+        preprocess={
+            "scale": config.scale,
+            "false_alarms_per_1000": config.false_alarms_per_1000,
+            "tiles": {**config.tiles.model_dump(), "stride": MULTIPLE, "cell": STRIDE},
+            "light": usual(light, ("brightness", "contrast")),
+            "upright": upright.json() if upright else None,
+        },
+        metrics=fitted.metrics | _of_upright(upright, accuracy) | NOTHING_FLIPPED,
         data={
             "cards": [{"id": data.id, "title": data.title, "licence": data.licence, "sha256": data.sha256}],
             "simulated": data.simulated,
             "split": f"{config.protocol}, {config.held_back:.0%} of the good tiles held back, seed {config.seed}",
             "test_rows_sha256": sha256("\n".join(split["test"].name).encode()),
         },
-        reference={"score": reference_histogram(fitted.calibration)},
-        examples=[{"picture": to_base64(png(picture))} for picture in shown],
+        reference={"score": reference_histogram(fitted.calibration)}
+        | {name: reference_histogram([one[name] for one in light]) for name in light[0]},
+        examples=_examples(config, valid),
     )
+
+
+def weights_of(inspector: Inspector) -> dict[str, np.ndarray]:
+    """Every parameter and buffer by name."""
+    return {name: value.numpy() for name, value in inspector.state_dict().items()}
+
+
+def _of_upright(upright: Upright | None, accuracy: float) -> dict[str, Any]:
+    """Whether a part upside down is refused, and how many good parts that costs."""
+    checked = {"upright_refused_per_1000": 1000 * upright.refused} if upright else {}
+    return {"upright_accuracy": accuracy, "upright_checked": upright is not None, **checked}
+
+
+def _examples(config: Config, valid: Pictures) -> list[dict[str, Any]]:
+    """Requests: good parts, and the first of them with defects, which may hide what tells its up side."""
+    rng = np.random.default_rng(config.seed)
+    good = valid.picture[: min(2, len(valid))]
+    first = good[0].astype(np.float32)
+    damaged = [add_defect(first, [first], rng, kind)[0].astype(np.uint8) for kind in KINDS[:2]]
+    sure = [{"picture": to_base64(png(picture))} for picture in good]
+    return sure + [{"picture": to_base64(png(picture)), "any_way_up": True} for picture in damaged]
