@@ -6,9 +6,9 @@ reference  magnetic tiles, ImageNet backbone, about ten minutes of processor tim
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from common.config import Strict
 from common.training.loop import Optimisation
@@ -55,6 +55,19 @@ class Config(Strict):
     segmenter: Optimisation = Optimisation(epochs=4)
     bank: Bank = Bank()
     tiles: Tiles = Tiles()
+    base: str = Field("", description="bundle to update by feedback, instead of training: a folder or models:/...")
+    feedback: str = Field("", description="folder with false_alarm/ and missed/, or `audit`: labelled decisions")
+    regression: str = Field("audit", description="pictures that old and new must decide: a folder, or those on record")
+    regression_decisions: int = Field(1000, ge=0, description="latest decisions on record that are decided again")
+    feedback_false_alarms_per_1000: float | None = Field(
+        None, gt=0, lt=1000, description="weakest promise that missed defects may bring; default: twice the base's"
+    )
+
+    @model_validator(mode="after")
+    def _feedback_has_a_base(self) -> Self:
+        if bool(self.base) != bool(self.feedback):
+            raise ValueError("base and feedback together, or neither")
+        return self
 
 
 PRESETS: dict[str, dict[str, Any]] = {

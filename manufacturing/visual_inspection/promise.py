@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 from pydantic import BaseModel, Field
 
@@ -14,8 +12,6 @@ from manufacturing.visual_inspection import SYSTEM
 PER_1000 = (1, 2, 5, 10, 20, 50, 100, 200)
 LABELS = ("false_alarm", "missed", "confirmed")
 """What an operator may say of a decision by `POST /v1/feedback`: two ways of being wrong, and right."""
-LATEST = 100_000
-"""Labels that are looked at."""
 
 
 class Promise(BaseModel):
@@ -66,13 +62,12 @@ def measured(version: str) -> Measured | None:
         return None
     store = open_store(settings())
     try:
-        inspected = store.count(SYSTEM.name, version)
-        labels = Counter(str(label) for label, _ in store.labelled(SYSTEM.name, version, LATEST))
+        inspected, labels = store.tally(SYSTEM.name, version)
     except EspalierError:
         return None
     finally:
         store.close()
     if not inspected:
         return None
-    given = {name: labels[name] for name in LABELS}
+    given = {name: dict(labels).get(name, 0) for name in LABELS}
     return Measured(inspected=inspected, labels=given, false_alarms_per_1000=1000 * given["false_alarm"] / inspected)

@@ -127,12 +127,16 @@ class InspectionPredictor:
                 fix="train with more good parts or promise less",
             ) from None
 
+    def ready(self, picture: np.ndarray) -> np.ndarray:
+        """The picture at the scale of the network, float32."""
+        return resized(picture, self.scale)
+
     def measure(self, picture: np.ndarray, threshold: float = 0.0) -> tuple[float, bool, np.ndarray]:
         """Score, verdict and map (h, w) of a grey picture uint8 (height, width); one too large for a run goes in tiles.
 
         Standardised as a whole before it is cut, and judged by the maps joined: tiles change neither light nor verdict.
         """
-        ready, limit = standardised(resized(picture, self.scale)), np.array([threshold], np.float32)
+        ready, limit = standardised(self.ready(picture)), np.array([threshold], np.float32)
         if ready.size <= self.tiles["side"] ** 2:
             asked = {"picture": ready[None, None], "threshold": limit}
             score, defective, heat = self.model.run(["score", "defective", "heat"], asked)

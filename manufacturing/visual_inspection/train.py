@@ -53,7 +53,11 @@ class Fitted:
 
 
 def train(config: Config) -> Bundle:
-    """Load, split, fit, calibrate, export and save; the test part is not looked at."""
+    """Load, split, fit, calibrate, export and save, or update `base` by feedback; the test part is not looked at."""
+    if config.base:
+        from manufacturing.visual_inspection.feedback import update
+
+        return update(config)
     data = load(config)
     split = data.split(config.protocol, config.held_back, config.seed)
     fitted = fit(config, split["train"], split["valid"])
@@ -240,6 +244,7 @@ def _save(config: Config, data: Pictures, split: dict[str, Pictures], fitted: Fi
             "cards": [{"id": data.id, "title": data.title, "licence": data.licence, "sha256": data.sha256}],
             "simulated": data.simulated,
             "split": f"{config.protocol}, {config.held_back:.0%} of the good tiles held back, seed {config.seed}",
+            "notes": [_note(upright)],
             "test_rows_sha256": sha256("\n".join(split["test"].name).encode()),
         },
         reference={"score": reference_histogram(fitted.calibration)}
@@ -257,6 +262,13 @@ def _of_upright(upright: Upright | None, accuracy: float) -> dict[str, Any]:
     """Whether a part upside down is refused, and how many good parts that costs."""
     checked = {"upright_refused_per_1000": 1000 * upright.refused} if upright else {}
     return {"upright_accuracy": accuracy, "upright_checked": upright is not None, **checked}
+
+
+def _note(upright: Upright | None) -> str:
+    if upright is None:
+        return "way up: these parts have no up side that can be told, so it is not checked"
+    rate = 1000 * upright.refused
+    return f"way up: a part upside down is refused, and by mistake at most {rate:.3g} of 1,000 good ones"
 
 
 def _examples(config: Config, valid: Pictures) -> list[dict[str, Any]]:
