@@ -29,11 +29,11 @@ def quality(picture: np.ndarray) -> dict[str, float]:
     return {name: round(value, DIGITS) for name, value in found.items()}
 
 
-def usual(found: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, list[float]]:
+def usual(found: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
     """`[low, high]` of each measure over good parts, a little wider: what `n` of them span holds a new one with a
     probability of at least `1 - 2 / (n + 1)`."""
     spans = {}
-    for name in names:
+    for name in found[0]:
         values = [one[name] for one in found]
         margin = MARGIN * (max(values) - min(values))
         spans[name] = [min(values) - margin, max(values) + margin]

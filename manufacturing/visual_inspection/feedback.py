@@ -71,7 +71,7 @@ def update(config: Config) -> Bundle:
     found = Regression(old, new)
     found.calibration(valid.name.tolist())
     for case in told:
-        found.decide(case)
+        found.decide(case, told=True)
     heard = {case.name for case in told}
     for case in cases(config.regression, config.regression_decisions):
         if case.name not in heard:
@@ -116,28 +116,27 @@ def remember(inspector: Inspector, pictures: Sequence[np.ndarray], threshold: fl
     entered = 0
     with torch.inference_mode():
         for module in banks if pictures else ():
-            most = max(1, int(SHARE * len(module.bank)) // len(pictures))
-            points = torch.cat([_suspicious(inspector, module, p, threshold, top)[:most] for p in pictures])
-            points = points[: int(SHARE * len(module.bank)) or 1]
+            points = torch.cat([_suspicious(inspector, module, p, threshold, top) for p in pictures])
+            most = max(1, int(SHARE * len(module.bank)))
+            points = points[_without_redundant(points, max(0, len(points) - most))]
             module.bank = torch.cat([module.bank[_without_redundant(module.bank, len(points))], points]).clone()
             entered += len(points)
     return entered
 
 
 def _suspicious(inspector: Inspector, module: nn.Module, picture: np.ndarray, threshold: float, top: int) -> Tensor:
-    """Embedded patches (n, dimensions), the most suspicious first: hot ones, and those farthest from the bank."""
+    """Embedded patches (n, dimensions): those above the threshold, and those farthest from the bank."""
     patches = inspector.patches(as_tensor(picture))
     heat = inspector.heat(inspector.maps_of(patches)).flatten()
     points = module.embed(patches).flatten(0, -2)
     distance = torch.cdist(points, module.bank).amin(1)
     hot = heat > threshold if len(heat) == len(distance) else torch.zeros_like(distance, dtype=torch.bool)
     hot[distance.topk(min(SUSPICIOUS * top, len(distance))).indices] = True
-    order = distance.argsort(descending=True)
-    return points[order[hot[order]]]
+    return points[hot]
 
 
 def _without_redundant(bank: Tensor, leave: int) -> Tensor:
-    """bool (size,): all but the `leave` entries that lie closest to another, told anew after each."""
+    """bool (size,): all but the `leave` entries that lie closest to another; each that leaves is gone for the next."""
     kept, distances = torch.ones(len(bank), dtype=torch.bool), torch.cdist(bank, bank)
     distances.fill_diagonal_(torch.inf)
     nearest, neighbour = distances.min(1)

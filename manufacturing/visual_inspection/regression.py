@@ -50,6 +50,7 @@ class Decided:
     new_score: float
     label: str
     against_label: bool
+    told: bool
 
     @property
     def flipped(self) -> bool:
@@ -59,17 +60,17 @@ class Decided:
 
 @dataclass
 class Regression:
-    """The decisions of an old and a new predictor; kept are the flips and whatever has a label."""
+    """The decisions of an old and a new predictor; kept are the flips, and the pictures of the feedback."""
 
     old: InspectionPredictor
     new: InspectionPredictor
     compared: int = 0
     kept: list[Decided] = field(default_factory=list)
 
-    def decide(self, case: Case) -> None:
-        """Decide on a picture with both."""
+    def decide(self, case: Case, *, told: bool = False) -> None:
+        """Decide on a picture with both; `told`: it is what the update is about."""
         scores = [one.measure(case.picture)[0] for one in (self.old, self.new)]
-        self._note(case.name, scores, case.label, case.defective)
+        self._note(case.name, scores, case.label, case.defective, told)
 
     def calibration(self, names: Sequence[str]) -> None:
         """The calibration parts, whose scores both have already. They are good, and some raise an alarm by promise."""
@@ -79,7 +80,7 @@ class Regression:
     def metrics(self) -> dict[str, int]:
         """Counts for acceptance thresholds; `flipped_against_label` are those that an operator's label calls wrong."""
         flips = [one for one in self.kept if one.flipped]
-        alarms, missed = ([d for d in self.kept if d.label == label] for label in ("false_alarm", "missed"))
+        alarms, missed = ([d for d in self.kept if d.told and d.label == label] for label in ("false_alarm", "missed"))
         return {
             "decisions_compared": self.compared,
             "flipped": len(flips),
@@ -98,14 +99,14 @@ class Regression:
         content: dict[str, Any] = {"base": self.old.version, "false_alarms_per_1000": promises, "missed": missed}
         return json.dumps(content | self.metrics() | {"decisions": [asdict(d) for d in self.kept]}, indent=1).encode()
 
-    def _note(self, name: str, scores: Sequence[float], label: str, defective: bool | None) -> None:
+    def _note(self, name: str, scores: Sequence[float], label: str, defective: bool | None, told: bool = False) -> None:
         before, after = (
             bool(score > one.threshold(one.promised)) for one, score in zip((self.old, self.new), scores, strict=True)
         )
         self.compared += 1
-        if before != after or (label and label != CALIBRATION):
+        if before != after or told:
             wrong = defective is not None and before != after and after != defective
-            self.kept.append(Decided(name, before, after, float(scores[0]), float(scores[1]), label, wrong))
+            self.kept.append(Decided(name, before, after, float(scores[0]), float(scores[1]), label, wrong, told))
 
 
 def cases(source: str, latest: int = 0) -> Iterator[Case]:
@@ -151,12 +152,12 @@ def _readable(store: Store) -> Iterator[dict[str, Any]]:
 
 
 def show(found: Regression, asks: Mapping[str, float], limit: float) -> None:
-    """The table of flips and labels on stderr, and the sentence about each missed part."""
+    """The table of flips and feedback on stderr, and a sentence about each missed part."""
     counts = found.metrics()
     title = f"{counts['flipped']} of {counts['decisions_compared']} decisions flipped, "
     title += f"{counts['flipped_against_label']} against an operator's label"
     table = Table("file", "label", "old", "new", "old score", "new score", title=title)
-    for one in sorted(found.kept, key=lambda one: (not one.against_label, not one.flipped, one.file))[:SHOWN]:
+    for one in sorted(found.kept, key=lambda one: (not one.against_label, not one.told, one.file))[:SHOWN]:
         verdicts = ["defective" if verdict else "good" for verdict in (one.old, one.new)]
         style = "bold red" if one.against_label else "bold" if one.flipped else ""
         table.add_row(one.file, one.label, *verdicts, f"{one.old_score:.2f}", f"{one.new_score:.2f}", style=style)
@@ -166,3 +167,5 @@ def show(found: Regression, asks: Mapping[str, float], limit: float) -> None:
         console.print(f"{name}: a promise of {promise:.3g} false alarms per 1,000 {told}.", soft_wrap=True)
     if found.new.promised != found.old.promised:
         console.print(f"The promise goes from {found.old.promised:.3g} to {found.new.promised:.3g} per 1,000.")
+    if stay := counts["false_alarms_told"] - counts["false_alarms_passed"]:
+        console.print(f"{stay} of {counts['false_alarms_told']} false alarms stay: the memory alone cannot undo them.")

@@ -224,6 +224,7 @@ def _save(config: Config, data: Pictures, split: dict[str, Pictures], fitted: Fi
     train, valid = split["train"], split["valid"]
     upright, accuracy = learn(train.picture, train.tile, valid.picture)
     light = [quality(picture) for picture in (*train.picture, *valid.picture)]
+    seen = usual(light)
     return save_bundle(
         SYSTEM,
         config,
@@ -236,7 +237,7 @@ def _save(config: Config, data: Pictures, split: dict[str, Pictures], fitted: Fi
             "scale": config.scale,
             "false_alarms_per_1000": config.false_alarms_per_1000,
             "tiles": {**config.tiles.model_dump(), "stride": MULTIPLE, "cell": STRIDE},
-            "light": usual(light, ("brightness", "contrast")),
+            "light": {name: seen[name] for name in ("brightness", "contrast")},
             "upright": upright.json() if upright else None,
         },
         metrics=fitted.metrics | _of_upright(upright, accuracy) | NOTHING_FLIPPED,
@@ -248,7 +249,7 @@ def _save(config: Config, data: Pictures, split: dict[str, Pictures], fitted: Fi
             "test_rows_sha256": sha256("\n".join(split["test"].name).encode()),
         },
         reference={"score": reference_histogram(fitted.calibration)}
-        | {name: reference_histogram([one[name] for one in light]) for name in light[0]},
+        | {name: reference_histogram([one[name] for one in light]) | {"range": seen[name]} for name in seen},
         examples=_examples(config, valid),
     )
 

@@ -41,7 +41,7 @@ def test_a_picture_without_an_inside_has_no_edges(shape):
 
 def test_what_lies_beyond_the_good_parts_is_unusual():
     parts = [{"brightness": value, "contrast": 10.0} for value in (100.0, 110.0, 120.0)]
-    spans = usual(parts, ("brightness", "contrast"))
+    spans = usual(parts)
     assert spans == {"brightness": [98, 122], "contrast": [10, 10]}
     assert is_usual({"brightness": 121, "contrast": 10}, spans)
     assert not is_usual({"brightness": 97, "contrast": 10}, spans)
