@@ -15,6 +15,7 @@ from common.bundle import Bundle, load_bundle, newest, open_predictor
 from common.errors import BundleError, EspalierError, SystemUnavailable
 from common.monitoring.online import Monitor
 from common.serving.batcher import Batcher
+from common.serving.body import Room
 from common.serving.limits import Limits
 from common.serving.metrics import ModelState
 from common.serving.rival import Rival
@@ -81,6 +82,8 @@ class Slot:
             self.kind = self.kind or system.load("predictor")
         except SystemUnavailable as error:
             self.status, self.reason = ("failed" if bundle else "unavailable"), str(error)
+        self.body_bytes: int = getattr(self.kind, "body_bytes", 0)
+        self.room = Room(self.body_bytes, self.limits.large_bodies_bytes)
 
     def live(self) -> Live:
         """The model to use for one request; raises `SystemUnavailable` when there is none."""

@@ -23,6 +23,10 @@ MARKED = 127
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
 BITS_PER_SAMPLE = 258
 """The TIFF tag."""
+MULTIPLE = 16
+"""Of which the sides of a resized picture are: a backbone halves them four times."""
+CONTRAST = 0.35
+"""Deviation of a standardised picture, so that nearly all of it lies in the [-1, 1] that backbones know."""
 
 
 def decode_grey(content: bytes, where: str, *, background: int = 255) -> np.ndarray:
@@ -136,8 +140,15 @@ def to_base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def resized(picture: np.ndarray, scale: float, multiple: int = 16) -> np.ndarray:
+def resized(picture: np.ndarray, scale: float, multiple: int = MULTIPLE) -> np.ndarray:
     """float32 (height, width): the picture at `scale`, its sides rounded to what the backbone can halve evenly."""
     height, width = picture.shape
     size = [max(3, round(side * scale / multiple)) * multiple for side in (width, height)]
     return np.asarray(Image.fromarray(picture).resize((size[0], size[1]), Image.Resampling.BOX), np.float32)
+
+
+def standardised(picture: np.ndarray) -> np.ndarray:
+    """float32 (height, width): grey values, 0 to 255, with mean 0 and one contrast: exposure drops out."""
+    grey = np.asarray(picture, np.float32)
+    flat = (grey - grey.mean()) * np.float32(CONTRAST / (float(grey.std(ddof=1)) + 1))
+    return np.clip(flat, -1, 1, out=flat)

@@ -38,7 +38,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         # Seeded by torch, which the loop seeds: every epoch draws others, every run the same.
         rng = np.random.default_rng(int(torch.randint(2**62, (1,))))
         side = self.settings.side
-        whole = self.good[rng.integers(len(self.good))]
+        whole = self.good[int(rng.integers(len(self.good)))]
         before = _window(whole, side, rng)
         after, mask = before, np.zeros((side, side), bool)
         if rng.random() < self.settings.defective:
@@ -78,7 +78,7 @@ class Labelled(Crops):
         if not self.pairs or torch.rand(()) >= self.settings.defective * REAL:
             return super().__getitem__(place)
         rng = np.random.default_rng(int(torch.randint(2**62, (1,))))
-        picture, mask = self.pairs[rng.integers(len(self.pairs))]
+        picture, mask = self.pairs[int(rng.integers(len(self.pairs)))]
         both = np.stack([picture, mask.astype(np.float32)])
         rows, columns = np.nonzero(mask)
         chosen = rng.integers(len(rows))
@@ -125,8 +125,7 @@ def _window(
 def _fitting(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
     """The mask in the size of the resized picture."""
     rows, columns = (
-        np.minimum(np.arange(new) * old // new, old - 1)
-        for new, old in zip(picture.shape, mask.shape, strict=True)
+        np.minimum(np.arange(new) * old // new, old - 1) for new, old in zip(picture.shape, mask.shape, strict=True)
     )
     return mask[np.ix_(rows, columns)]
 

@@ -67,24 +67,35 @@ class Pictures:
         lists: dict[str, Any] = {name: [getattr(self, name)[i] for i in index] for name in ("picture", "mask")}
         return replace(self, **arrays, **lists)
 
-    def split(self, protocol: Protocol, held_back: float, seed: int) -> dict[str, Pictures]:
-        """train and valid, good parts only and no tile in both; and test.
+    def rows_of(self, kind: str) -> Pictures:
+        """The pictures of one kind."""
+        return self.rows(np.flatnonzero(self.kind == kind))
 
-        `published-split` trains on the listed pictures though their tiles may be in test at another exposure;
-        `tile-disjoint` drops those. Test is the same.
+    def split(self, protocol: Protocol, held_back: float, seed: int) -> dict[str, Pictures]:
+        """train, valid and test; no tile is both in train and in valid, which has good parts only.
+
+        `published-split` trains on the listed good parts though their tiles may be in test at another exposure;
+        `tile-disjoint` drops those. Test is the same. `labelled` cuts all tiles in two halves, and the half that is
+        trained on keeps its defects.
         """
-        train = self.listed.copy()
+        if protocol == "labelled":
+            order = np.random.default_rng(seed).permutation(np.unique(self.tile))
+            tested = np.isin(self.tile, order[: len(order) // 2])
+        else:
+            tested = ~self.listed
+        train = ~tested
         if protocol == "tile-disjoint":
-            train &= ~np.isin(self.tile, self.tile[~self.listed])
-        tiles = np.unique(self.tile[train])
+            train &= ~np.isin(self.tile, self.tile[tested])
+        good = self.kind == GOOD
+        tiles = np.unique(self.tile[train & good])
         drawn = np.random.default_rng(seed).permutation(tiles)[: max(1, round(held_back * len(tiles)))]
-        valid = train & np.isin(self.tile, drawn)
-        parts = {"train": train & ~valid, "valid": valid, "test": ~self.listed}
+        held = np.isin(self.tile, drawn)
+        parts = {"train": train & ~held, "valid": train & held & good, "test": tested}
         found = {name: self.rows(np.flatnonzero(rows)) for name, rows in parts.items()}
         for name in ("train", "valid"):
-            if not len(found[name]) or found[name].defective.any():
-                raise AuditError(f"the {name} part must hold good parts and nothing else", where=self.id)
-        if protocol == "tile-disjoint" and set(found["train"].tile) & set(found["test"].tile):
+            if not (found[name].kind == GOOD).any():
+                raise AuditError(f"the {name} part must hold good parts", where=self.id)
+        if protocol != "published-split" and set(found["train"].tile) & set(found["test"].tile):
             raise AuditError("train and test share tiles", where=self.id)
         return found
 

@@ -53,6 +53,25 @@ class MemoryBank(nn.Module):
         return squared.amin(-1).clamp(min=0).sqrt()
 
 
+class Excuses(MemoryBank):
+    """Patches that operators said are good though they raised an alarm: where one is seen again, nothing is raised.
+
+    Not a detector of its own. `SIZE` patches at most; places that are still free are far from everything.
+    """
+
+    SIZE, DIMENSIONS, FAR = 500, 64, 1e4
+    radius: Tensor
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__(channels, self.SIZE, self.DIMENSIONS)
+        self.bank += self.FAR
+        self.register_buffer("radius", torch.tensor(1.0))
+
+    def excused(self, features: Sequence[Tensor]) -> Tensor:
+        """Bool (batch, h, w): which cells are alike an excused one."""
+        return self(features[0], features) < self.radius
+
+
 class Gaussian(nn.Module):
     """Logarithm of the squared Mahalanobis distance to the patches of good parts at stride 16.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from common.bundle import Bundle
 from common.data.card import load_card
@@ -17,16 +19,17 @@ from common.evaluation.metrics import auc, bootstrap, wilson
 from common.evaluation.page import Section
 from common.evaluation.report import Metric, Published, Report, Seconds, Slice
 from common.files import sha256
+from common.progress import bar
 from common.provenance import commit, machine, peak_rss_mb
+from common.vision.backbones import load_backbone
 from common.vision.images import resized
-from common.vision.mobilenet import MobileNetV1
 from common.vision.segmentation import PixelCounts
 from manufacturing.visual_inspection import SYSTEM
-from manufacturing.visual_inspection.baselines import gaussian, template
-from manufacturing.visual_inspection.config import Config
+from manufacturing.visual_inspection.config import OWN, Config
 from manufacturing.visual_inspection.data import GOOD, PUBLISHED, Pictures, load, seen_before
-from manufacturing.visual_inspection.model import Inspector, MemoryBank, Patches, Segmenter, standardise
-from manufacturing.visual_inspection.train import Fitted, as_tensor
+from manufacturing.visual_inspection.detectors import Excuses
+from manufacturing.visual_inspection.fit import EMPTY, Fitted, as_tensor, channels_of
+from manufacturing.visual_inspection.model import Inspector
 
 BINS = 1000
 FLOOR = {"image_auroc": 0.5, "pixel_auroc": 0.5, "aupro": 0.15}
@@ -57,39 +60,50 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
 
 def restored(bundle: Bundle, config: Config) -> Inspector:
     """The detector in torch from a bundle's weights."""
-    arrays = bundle.arrays("weights.safetensors")
-    bank = MemoryBank(*arrays["bank.bank"].shape)
-    inspector = Inspector(Patches(MobileNetV1()), Segmenter(), bank, config.top)
-    inspector.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in arrays.items()})
+    weights = {name: torch.from_numpy(value.copy()) for name, value in bundle.arrays("weights.safetensors").items()}
+    backbone = load_backbone("random" if config.backbone == OWN else config.backbone, pretrained=False)
+    detectors: dict[str, nn.Module] = {name: EMPTY[name](backbone, config) for name in config.detectors}
+    inspector = Inspector(backbone, detectors, Excuses(channels_of(backbone)))
+    inspector.load_state_dict(weights)
     return inspector.eval().requires_grad_(False)
 
 
-def assess(config: Config, fitted: Fitted, split: dict[str, Pictures], preset: str, seconds: Seconds) -> Report:
-    """The report of a fitted detector on `split["test"]`; `seconds.evaluate` is measured here."""
+def assess(
+    config: Config,
+    fitted: Fitted,
+    split: dict[str, Pictures],
+    preset: str,
+    seconds: Seconds,
+    rivals: Fitted | None = None,
+) -> Report:
+    """The report of a fitted detector on `split["test"]`; `seconds.evaluate` is measured here.
+
+    Each of its detectors and of those of `rivals` stands beside it alone.
+    """
     started = time.perf_counter()
     test, inspector = split["test"], fitted.inspector
-    known = [resized(picture, config.scale) for picture in split["train"].picture]
-    asked = [resized(picture, config.scale) for picture in test.picture]
+    known = [resized(picture, config.scale) for picture in split["train"].rows_of(GOOD).picture]
     threshold = threshold_for(fitted.calibration, config.false_alarms_per_1000 / 1000)
-    counts = PixelCounts(_edges([inspector.heat(_look(inspector, p)[1]) for p in known[:: max(1, len(known) // 40)]]))
-    of_gaussian, of_template = gaussian(inspector, known), template(known, config.top)
-    raw, others = np.empty((len(test), 2)), np.empty((len(test), 2))
-    for i, picture in enumerate(asked):
-        patches, maps = _look(inspector, picture)
-        raw[i], others[i] = inspector.raw_scores(maps)[0], (of_gaussian(patches), of_template(picture))
-        if (mask := test.mask[i]) is not None:
-            size = mask.shape[1], mask.shape[0]
-            heat = Image.fromarray(inspector.heat(maps)[0].numpy()).resize(size, Image.Resampling.BILINEAR)
-            counts.add(np.asarray(heat), mask)
-    score = inspector.score(torch.from_numpy(raw).float()).numpy().astype(float)
+    counts = PixelCounts(_edges([inspector.heat(_maps(inspector, p)) for p in known[:: max(1, len(known) // 40)]]))
+    alone: dict[str, list[float]] = defaultdict(list)
+    found = []
+    with bar(f"{test.id} {config.protocol}", len(test)) as advance:
+        for picture, mask in zip(test.picture, test.mask, strict=True):
+            ready = resized(picture, config.scale)
+            maps = _maps(inspector, ready)
+            raw = inspector.raw_scores(maps)
+            found.append(float(inspector.score(raw)[0]))
+            for name, value in zip(inspector.detectors, raw[0], strict=True):
+                alone[f"{name} alone"].append(float(value))
+            for name, value in _raw(rivals, ready):
+                alone[name].append(value)
+            if mask is not None:
+                size = mask.shape[1], mask.shape[0]
+                heat = Image.fromarray(inspector.heat(maps)[0].numpy()).resize(size, Image.Resampling.BILINEAR)
+                counts.add(np.asarray(heat), mask)
+            advance(1)
 
-    y = test.defective
-    baselines = {
-        "segmenter alone": raw[:, 0],
-        "memory bank alone": raw[:, 1],
-        "Gaussian of patches": others[:, 0],
-        "template": others[:, 1],
-    }
+    y, score = test.defective, np.array(found)
     any_marked = any(mask is not None and mask.any() for mask in test.mask)
     metrics = {"image_auroc": bootstrap(y, score, auc), **(counts.metrics() if any_marked else {})}
     metrics["false_alarm_rate"] = rate(score[y == 0] > threshold)
@@ -104,7 +118,7 @@ def assess(config: Config, fitted: Fitted, split: dict[str, Pictures], preset: s
         data_sha256=test.sha256,
         metrics=metrics,
         floor={name: value for name, value in FLOOR.items() if name in metrics},
-        baselines={name: {"image_auroc": auc(y, value)} for name, value in baselines.items()},
+        baselines={name: {"image_auroc": auc(y, np.array(values))} for name, values in alone.items()},
         published=published(test.id, config.protocol) if test.id == PUBLISHED else [],
         slices=_slices(test, score, threshold),
         seconds=seconds.model_copy(update={"evaluate": time.perf_counter() - started}),
@@ -125,11 +139,16 @@ def published(dataset: str, protocol: str) -> list[Published]:
     return [Published(**entry.model_dump()) for entry in load_card(dataset).published if entry.protocol == protocol]
 
 
-def _look(inspector: Inspector, picture: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Patches and raw maps of one resized picture."""
+def _maps(inspector: Inspector, picture: np.ndarray) -> Tensor:
+    """Raw maps (1, detectors, h, w) of one resized picture."""
     with torch.no_grad():
-        patches = inspector.patches(standardise(as_tensor(picture)))
-        return patches, inspector.maps_of(patches)
+        return inspector.maps(as_tensor(picture))
+
+
+def _raw(rivals: Fitted | None, picture: np.ndarray) -> Iterator[tuple[str, float]]:
+    if rivals:
+        values = rivals.inspector.raw_scores(_maps(rivals.inspector, picture))[0]
+        yield from zip(rivals.inspector.detectors, map(float, values), strict=True)
 
 
 def _edges(maps: list[Tensor]) -> np.ndarray:

@@ -18,10 +18,11 @@ from common.training.loop import fit_dataset
 from common.training.pretraining import pretrain
 from common.vision.backbones import freeze_below, load_backbone
 from common.vision.images import resized, standardised
-from manufacturing.visual_inspection.config import Config
+from manufacturing.visual_inspection.config import OWN, Config
 from manufacturing.visual_inspection.crops import Crops, Labelled, segmentation_loss
 from manufacturing.visual_inspection.data import Pictures
 from manufacturing.visual_inspection.detectors import (
+    Excuses,
     Gaussian,
     MemoryBank,
     Reconstruction,
@@ -30,11 +31,14 @@ from manufacturing.visual_inspection.detectors import (
     coreset,
     halved,
 )
-from manufacturing.visual_inspection.model import Inspector
+from manufacturing.visual_inspection.model import STRIDES, Inspector, frozen_features
 from manufacturing.visual_inspection.synthetic import KINDS, add_defect
 
 APART = 0.2
 """Share of the training parts that no detector learns from: their scores tell how far a new good part usually is."""
+
+ALIKE_AMONG = 1000
+"""Patches whose nearest neighbours say how alike two patches of good parts are."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +62,16 @@ class Material:
 
     def features(self) -> Iterator[list[Tensor]]:
         """Frozen features of the good parts, at strides 8 and 16."""
-        inspector = Inspector(self.backbone, {})
         for picture in self.good:
             with torch.inference_mode():
-                yield inspector.features(as_tensor(picture))
+                yield frozen_features(self.backbone, as_tensor(picture))
 
 
 def fit(config: Config, train: Pictures, valid: Pictures) -> Fitted:
-    """Fit on `train`, good parts and, for the supervised detector, labelled defects; the alarm is calibrated on the good
-    parts of `valid`, which nothing else has seen."""
+    """Fit on `train`: good parts and, for the supervised detector, labelled defects.
+
+    The alarm is calibrated on the good parts of `valid`, which nothing else has seen.
+    """
     rng = np.random.default_rng(config.seed)
     good = train.defective == 0
     parts = rng.permutation(np.unique(train.tile[good]))
@@ -75,9 +80,9 @@ def fit(config: Config, train: Pictures, valid: Pictures) -> Fitted:
     learnt, fresh, bad = (_chosen(ready, rows) for rows in (good & ~apart, apart, ~good))
     backbone = _backbone(config, _chosen(train.picture, good & ~apart))
     material = Material(config, learnt, bad, _chosen(train.mask, ~good), backbone)
-    detectors = {name: FIT[name](material) for name in config.detectors}
+    detectors: dict[str, nn.Module] = {name: FIT[name](material) for name in config.detectors}
 
-    inspector = Inspector(backbone, detectors).eval().requires_grad_(False)
+    inspector = Inspector(backbone, detectors, _excuses(material)).eval().requires_grad_(False)
     raw = torch.stack([raw_scores(inspector, picture) for picture in fresh])
     inspector.centre, inspector.spread = raw.mean(0), raw.std(0) + 1e-6
 
@@ -110,13 +115,18 @@ def as_tensor(picture: np.ndarray) -> Tensor:
     return torch.from_numpy(standardised(picture))[None, None]
 
 
+def channels_of(backbone: nn.Module) -> list[int]:
+    """Channels of the maps that detectors get."""
+    return [backbone.channels[backbone.strides.index(stride)] for stride in STRIDES]
+
+
 def _chosen(values: Sequence[Any], rows: np.ndarray) -> list[Any]:
     return [value for value, kept in zip(values, rows, strict=True) if kept]
 
 
 def _backbone(config: Config, pictures: list[np.ndarray]) -> nn.Module:
     """`own` is an untrained one that learns from the good parts themselves, without labels."""
-    if config.backbone != "own":
+    if config.backbone != OWN:
         return load_backbone(config.backbone, seed=config.seed)
     backbone = load_backbone("random", seed=config.seed)
     pretrain(backbone, pictures, config.pretraining, config.seed)
@@ -124,23 +134,37 @@ def _backbone(config: Config, pictures: list[np.ndarray]) -> nn.Module:
 
 
 def _bank(material: Material) -> nn.Module:
-    """A coreset of patches drawn evenly from all good parts."""
-    settings, generator = material.config.bank, torch.Generator().manual_seed(material.config.seed)
-    backbone = material.backbone
-    channels = [backbone.channels[backbone.strides.index(stride)] for stride in (8, 16)]
-    bank = MemoryBank(channels, settings.size, settings.dimensions)
-    each = max(1, settings.candidates // len(material.good))
+    settings = material.config.bank
+    bank = MemoryBank(channels_of(material.backbone), settings.size, settings.dimensions)
+    points, generator = _projected(material, bank)
+    bank.bank = points[coreset(points, settings.size, generator)].clone()
+    return bank
+
+
+def _excuses(material: Material) -> Excuses:
+    """Empty; two patches are alike when they are no farther apart than a good one and the nearest of other parts."""
+    excuses = Excuses(channels_of(material.backbone))
+    points, generator = _projected(material, excuses)
+    order = torch.randperm(len(points), generator=generator)
+    some, others = points[order[:ALIKE_AMONG]], points[order[ALIKE_AMONG:]]
+    if len(others):
+        excuses.radius = torch.cdist(some, others).amin(1).median()
+    return excuses
+
+
+def _projected(material: Material, bank: MemoryBank) -> tuple[Tensor, torch.Generator]:
+    """Patches drawn evenly from all good parts, embedded by the projection that they give `bank`."""
+    generator = torch.Generator().manual_seed(material.config.seed)
+    each = max(1, material.config.bank.candidates // len(material.good))
     drawn = []
     for features in material.features():
         points = bank.patches(features).flatten(0, 2)
         drawn.append(points[torch.randperm(len(points), generator=generator)[:each]].clone())
     points = torch.cat(drawn)
     bank.shift = points.mean(0)
-    random = torch.randn(sum(channels), settings.dimensions, generator=generator)
+    random = torch.randn(bank.projection.shape, generator=generator)
     bank.projection = random / (points.std(0)[:, None] + 1e-3) / len(random) ** 0.5
-    points = (points - bank.shift) @ bank.projection
-    bank.bank = points[coreset(points, settings.size, generator)].clone()
-    return bank
+    return (points - bank.shift) @ bank.projection, generator
 
 
 def _gaussian(material: Material) -> nn.Module:
@@ -210,6 +234,16 @@ def _template(material: Material) -> nn.Module:
     template.mean, template.deviation = flat.mean(0), flat.std(0) + 0.02
     return template
 
+
+EMPTY: dict[str, Callable[[nn.Module, Config], nn.Module]] = {
+    "bank": lambda backbone, config: MemoryBank(channels_of(backbone), config.bank.size, config.bank.dimensions),
+    "gaussian": lambda backbone, config: Gaussian(min(config.gaussian.dimensions, channels_of(backbone)[1])),
+    "reconstruction": lambda backbone, config: Reconstruction(),
+    "supervised": lambda backbone, config: Segmenter(deepcopy(backbone)),
+    "synthetic": lambda backbone, config: Segmenter(deepcopy(backbone)),
+    "template": lambda backbone, config: Template(),
+}
+"""Each detector before it has learnt anything, in the shapes of its weights."""
 
 FIT: dict[str, Callable[[Material], nn.Module]] = {
     "bank": _bank,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from manufacturing.visual_inspection.detectors import STRIDE
+from manufacturing.visual_inspection.detectors import STRIDE, Excuses
 
 STRIDES = (STRIDE, 2 * STRIDE)
 """Strides of the frozen features."""
@@ -19,24 +19,22 @@ class Inspector(nn.Module):
     centre: Tensor
     spread: Tensor
 
-    def __init__(self, backbone: nn.Module, detectors: Mapping[str, nn.Module]) -> None:
+    def __init__(self, backbone: nn.Module, detectors: Mapping[str, nn.Module], excuses: Excuses) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.places = [backbone.strides.index(stride) for stride in STRIDES]
-        self.detectors = nn.ModuleDict(detectors)
+        self.backbone, self.detectors, self.excuses = backbone, nn.ModuleDict(detectors), excuses
         # Of each detector's score over good parts, so that they can be added.
         self.register_buffer("centre", torch.zeros(len(detectors)))
         self.register_buffer("spread", torch.ones(len(detectors)))
 
-    def features(self, pictures: Tensor) -> list[Tensor]:
-        """(batch, 1, height, width) to the backbone's maps at strides 8 and 16."""
-        maps = self.backbone(pictures.expand(-1, 3, -1, -1))
-        return [maps[place] for place in self.places]
-
     def maps(self, pictures: Tensor) -> Tensor:
-        """(batch, 1, height, width), standardised, to the raw maps (batch, detectors, h, w)."""
-        features = self.features(pictures)
-        return torch.stack([detector(pictures, features) for detector in self.detectors.values()], dim=1)
+        """(batch, 1, height, width), standardised, to the raw maps (batch, detectors, h, w).
+
+        Where operators have excused what is seen, a map shows no more than the average good part's score.
+        """
+        features = frozen_features(self.backbone, pictures)
+        maps = torch.stack([detector(pictures, features) for detector in self.detectors.values()], dim=1)
+        usual = torch.minimum(maps, self.centre[:, None, None])
+        return torch.where(self.excuses.excused(features)[:, None], usual, maps)
 
     def raw_scores(self, maps: Tensor) -> Tensor:
         """(batch, detectors): the mean of the largest cells of each map, of its detector's share of them."""
@@ -61,6 +59,12 @@ class Inspector(nn.Module):
         """The same of pictures (batch, 1, height, width) with sides divisible by 16, and their raw maps."""
         maps = self.maps(pictures)
         return *self.judge(maps, threshold), maps
+
+
+def frozen_features(backbone: nn.Module, pictures: Tensor) -> list[Tensor]:
+    """(batch, 1, height, width) to the maps that detectors get, at strides 8 and 16."""
+    maps = backbone(pictures.expand(-1, 3, -1, -1))
+    return [maps[backbone.strides.index(stride)] for stride in STRIDES]
 
 
 def pooled(values: Tensor, share: float) -> Tensor:

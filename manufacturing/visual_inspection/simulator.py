@@ -1,4 +1,7 @@
-"""Simulated magnetic tiles: ground steel with vertical marks and uneven light, each tile at two exposures."""
+"""Simulated magnetic tiles: ground steel with vertical marks under uneven light, each tile at two exposures.
+
+They have an up side: the light comes from above, and a notch is cut into the upper edge, left of its middle.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,10 @@ SIMULATED = "tiles-simulated"
 EXPOSURES = 2
 DEFECTIVE = 0.3
 """Share of tiles with a defect."""
+FROM_ABOVE = 10
+"""Grey values by which the upper edge is lighter than the middle, and the lower one darker."""
+NOTCH = 7
+"""Its radius in pixels."""
 
 
 def simulate(tiles: int, seed: int) -> list[tuple[str, int, np.ndarray, np.ndarray | None]]:
@@ -31,7 +38,11 @@ def simulate(tiles: int, seed: int) -> list[tuple[str, int, np.ndarray, np.ndarr
 
 
 def _surface(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """float32 (height, width): light, grinding marks and grain."""
-    light = 110 + 12 * smooth_noise(shape, 3, rng)
+    """float32 (height, width): light, grinding marks, grain and the notch."""
+    height, width = shape
+    y, x = np.mgrid[:height, :width]
+    light = 110 + 12 * smooth_noise(shape, 3, rng) + FROM_ABOVE * (1 - 2 * y / height)
     marks = np.repeat(rng.normal(0, 6, (1, shape[1])), shape[0], axis=0) * (1 + 0.3 * smooth_noise(shape, 8, rng))
-    return (light + marks + rng.normal(0, 4, shape)).astype(np.float32)
+    surface = light + marks + rng.normal(0, 4, shape)
+    surface[np.hypot(y, x - 0.3 * width) < NOTCH] = 30
+    return surface.astype(np.float32)

@@ -133,10 +133,14 @@ def add_inference_v2(
         await _send_json(send, {"name": slot.system.short_name, "ready": True}, live)
 
     async def infer(scope: Scope, receive: Receive, send: Send) -> None:
+        with slot_of(scope).room.hold(scope, receive, limits.batch_body_bytes) as held_receive:
+            await infer_held(scope, held_receive, send)
+
+    async def infer_held(scope: Scope, receive: Receive, send: Send) -> None:
         watch.admit()
         slot, live = live_of(scope)
         json_bytes = _json_bytes(scope)
-        body = await read_all(scope, receive, limits.batch_body_bytes)
+        body = await read_all(scope, receive, max(limits.batch_body_bytes, slot.body_bytes))
         if "version" not in scope["path_params"]:
             live = slot.choose(scope)
         try:
