@@ -64,6 +64,7 @@ class Config(Strict):
     held_back: float = Field(0.2, gt=0, lt=1, description="share of good parts kept for calibration")
     false_alarms_per_1000: float = Field(50, gt=0, lt=1000, description="promised: at most so many good parts alarm")
     crops: CropSettings = CropSettings()
+    thaw: bool = Field(True, description="train the segmenter's backbone along, but for its finest layers")
     segmenter: Optimisation = Optimisation(epochs=6, learning_rate=2e-3, backbone_rate=0.3)
     reconstruction: Optimisation = Optimisation(epochs=2, learning_rate=2e-3)
     bank: Bank = Bank()
@@ -92,7 +93,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "parts": 60,
         "false_alarms_per_1000": 100,  # a dozen good parts can promise no less
         "crops": {"count": 320, "side": 64},
-        "segmenter": {"epochs": 4, "batch": 16, "backbone_rate": 1.0},
+        "thaw": False,
+        "segmenter": {"epochs": 8, "batch": 16},
         "bank": {"size": 300, "candidates": 2000, "dimensions": 64},
         "gaussian": {"patches": 2000, "dimensions": 64},
     },

@@ -110,7 +110,7 @@ def update(config: Config) -> Bundle:
 def remember(inspector: Inspector, pictures: Sequence[np.ndarray], threshold: float) -> int:
     """Excuse the suspicious patches of good pictures (resized); returns how many entered.
 
-    Patch by patch, the hottest first, until the picture passes or it has had `ROUNDS` rounds. The memory keeps its size:
+    The hottest first, until the picture passes or it has had `ROUNDS` rounds. The memory keeps its size:
     the entries that lie closest to another one leave, and free places before all.
     """
     excuses, entered = inspector.excuses, 0

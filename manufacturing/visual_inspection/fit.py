@@ -196,8 +196,9 @@ def _supervised(material: Material) -> nn.Module:
 def _segmenter(material: Material, crops: Crops) -> nn.Module:
     """The finest layers stay as they are: they are edges and spots, and most of the time."""
     torch.manual_seed(material.config.seed)
-    backbone = deepcopy(material.backbone).requires_grad_(True)
-    freeze_below(backbone, 4)
+    backbone = deepcopy(material.backbone)
+    if material.config.thaw:
+        freeze_below(backbone.requires_grad_(True), 4)
     segmenter = Segmenter(backbone)
     settings = material.config.segmenter
     fit_dataset(segmenter, crops, segmentation_loss, settings, seed=material.config.seed, backbone=backbone)
