@@ -68,9 +68,9 @@ def create_app(
     and without any it is listed as untrained while the others serve. `predictors` are served as they are and
     `systems` replaces the vertical's registered ones (both for tests and notebooks).
 
-    A predictor may say `inline = True` or `False` (see `Batcher`), take bodies over the limits up to its `body_bytes`
-    (an attribute of the class, for pictures and sound), and add routes of its own, for streams or jobs, by a
-    classmethod `routes(get_predictor) -> APIRouter`; they appear under `/v1/<system>`.
+    A predictor may say `inline = True` or `False` (see `Batcher`), take larger bodies than the limits allow by its
+    `body_bytes` and more time by its `deadline_s` (attributes of the class), and add routes of its own, for streams or
+    jobs, by a classmethod `routes(get_predictor) -> APIRouter`; they appear under `/v1/<system>`.
 
     Raises `SystemUnavailable` for an unknown vertical and `UsageError` for a bundle of none of its systems.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,6 +84,8 @@ class Slot:
             self.status, self.reason = ("failed" if bundle else "unavailable"), str(error)
         self.body_bytes: int = getattr(self.kind, "body_bytes", 0)
         self.room = Room(self.body_bytes, self.limits.large_bodies_bytes)
+        patience: float = getattr(self.kind, "deadline_s", 0.0)
+        self.limits = replace(self.limits, deadline_s=max(self.limits.deadline_s, patience))
 
     def live(self) -> Live:
         """The model to use for one request; raises `SystemUnavailable` when there is none."""

@@ -48,7 +48,7 @@ class Tiles(Strict):
     """A picture with more than `side` x `side` pixels after scaling goes through the network in such tiles."""
 
     side: int = Field(1024, ge=256, multiple_of=16, description="pixels")
-    overlap: int = Field(256, ge=0, multiple_of=16, description="pixels that neighbours share")
+    overlap: int = Field(288, ge=0, multiple_of=16, description="pixels that neighbours share")
 
 
 class Config(Strict):

@@ -110,7 +110,7 @@ class Segmenter(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.places = [backbone.strides.index(stride) for stride in (4, 8, 16)]
-        self.lateral = nn.ModuleList(nn.Conv2d(backbone.channels[place], width, 1) for place in self.places)
+        self.lateral = nn.ModuleList(_block(backbone.channels[place], width, 1) for place in self.places)
         self.drop = nn.Dropout2d(0.1)
         self.join = nn.ModuleList(_block(2 * width, width) for _ in range(2))
         self.out = nn.Conv2d(width, 1, 1)
@@ -201,5 +201,6 @@ def _twice(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
-def _block(inputs: int, outputs: int) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+def _block(inputs: int, outputs: int, kernel: int = 3) -> nn.Module:
+    convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())

@@ -144,7 +144,7 @@ def add_inference_v2(
         if "version" not in scope["path_params"]:
             live = slot.choose(scope)
         try:
-            async with asyncio.timeout(limits.deadline_s):
+            async with asyncio.timeout(slot.limits.deadline_s):
                 asked, outputs, decision = await answer(scope, live, body, json_bytes, receive)
                 head = {"model_name": slot.system.short_name, "model_version": live.version}
                 head |= {"id": asked.id} if asked.id is not None else {}
@@ -155,7 +155,7 @@ def add_inference_v2(
                 many = len(outputs) > 0 and len(outputs[0][2]) >= TABLE_ROWS
                 content, json_part = (await held(scope, large(write)))[0] if many else write()
         except TimeoutError:
-            expected = f"one within {limits.deadline_s:g} s"
+            expected = f"one within {slot.limits.deadline_s:g} s"
             raise DeadlineExceeded("no answer in time", expected=expected, fix="send fewer rows") from None
         await _send(send, content, live, json_part, decision)
         if slot.rival:

@@ -22,6 +22,7 @@ BIG = {"age": 20, "note": "x" * 1000}
 
 class Large(Adder):
     body_bytes = 3000
+    deadline_s = 60.0
 
 
 @pytest.fixture
@@ -63,6 +64,11 @@ def test_a_body_that_does_not_announce_its_length_has_the_usual_limit(client: Te
     answer = client.post("/v1/adder/predict", content=iter([content[:500], content[500:]]), headers=headers)
     assert answer.status_code == 413
     assert "expected at most 200 bytes" in answer.json()["detail"]
+
+
+def test_a_predictor_may_take_more_time_than_the_others(client: TestClient) -> None:
+    slots = client.app.state.slots  # type: ignore[attr-defined]
+    assert [slot.limits.deadline_s for slot in slots] == [60, LIMITS.deadline_s]
 
 
 def test_more_of_them_than_there_is_room_for_are_refused_until_one_is_answered() -> None:
