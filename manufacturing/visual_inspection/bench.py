@@ -8,7 +8,7 @@ import time
 from common.evaluation.report import Report, Seconds
 from manufacturing.visual_inspection.config import Config, Detector, Protocol
 from manufacturing.visual_inspection.data import load
-from manufacturing.visual_inspection.evaluate import assess
+from manufacturing.visual_inspection.evaluate import assess, look
 from manufacturing.visual_inspection.fit import fit
 
 ROWS: tuple[tuple[Protocol, tuple[Detector, ...]], ...] = (
@@ -32,6 +32,8 @@ def _report(config: Config, preset: str, protocol: Protocol, others: tuple[Detec
     loaded = time.perf_counter()
     fitted = fit(config, split["train"], split["valid"])
     trained = time.perf_counter()
-    seconds = Seconds(data=loaded - started, train=trained - loaded, evaluate=0.0)
     rivals = fit(config.model_copy(update={"detectors": others}), split["train"], split["valid"]) if others else None
-    return assess(config, fitted, split, preset, seconds, rivals)
+    began = time.perf_counter()
+    seen = look(config, fitted, split, rivals)
+    seconds = Seconds(data=loaded - started, train=trained - loaded, evaluate=time.perf_counter() - began)
+    return assess(config, fitted, split, seen, preset, seconds)

@@ -58,7 +58,7 @@ class Config(Strict):
     protocol: Protocol = Field("tile-disjoint", description="how the test part is cut off")
     seed: int = 0
     parts: int = Field(60, ge=10, description="tiles to simulate, two exposures each; published data is used whole")
-    detectors: tuple[Detector, ...] = Field(("synthetic", "gaussian"), min_length=1, description="scores are added")
+    detectors: tuple[Detector, ...] = Field(("synthetic", "bank"), min_length=1, description="scores are added")
     backbone: str = Field(ID, description="that, random, own (pre-trained on the good parts) or torchvision's name")
     scale: float = Field(1.0, gt=0, le=2, description="pictures are resized by this, their shape is kept")
     held_back: float = Field(0.2, gt=0, lt=1, description="share of good parts kept for calibration")
@@ -93,8 +93,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "parts": 60,
         "false_alarms_per_1000": 100,  # a dozen good parts can promise no less
         "crops": {"count": 320, "side": 64},
+        "detectors": ("synthetic",),
         "thaw": False,
-        "segmenter": {"epochs": 8, "batch": 16},
+        "segmenter": {"epochs": 16, "batch": 16},
         "bank": {"size": 300, "candidates": 2000, "dimensions": 64},
         "gaussian": {"patches": 2000, "dimensions": 64},
     },

@@ -12,12 +12,13 @@ from torch.utils.data import Dataset
 
 from common.vision.images import CONTRAST
 from manufacturing.visual_inspection.config import CropSettings
-from manufacturing.visual_inspection.detectors import STRIDE, Segmenter
+from manufacturing.visual_inspection.detectors import STRIDE
 from manufacturing.visual_inspection.model import pooled
 from manufacturing.visual_inspection.synthetic import add_defect
 
 RARE = 3.0  # weight of a defective cell: one in ten is
 OF_PICTURE = 0.5  # weight of the whole crop's verdict in the loss
+OF_CROP = 0.02  # share of its cells whose mean is a crop's verdict: 5 of 256
 REAL = 0.5  # share of labelled defects among defective crops, so that few of them weigh as much as all synthetic ones
 
 
@@ -134,5 +135,5 @@ def segmentation_loss(found: Tensor, wanted: Tensor) -> Tensor:
     """Cross-entropy of every cell and of the whole crop, both log-odds (batch, h, w) against 0 or 1."""
     cells = functional.binary_cross_entropy_with_logits(found, wanted, pos_weight=torch.tensor(RARE))
     defective = (wanted.amax((1, 2)) > 0).float()
-    verdict = functional.binary_cross_entropy_with_logits(pooled(found, Segmenter.share), defective)
+    verdict = functional.binary_cross_entropy_with_logits(pooled(found, OF_CROP), defective)
     return cells + OF_PICTURE * verdict

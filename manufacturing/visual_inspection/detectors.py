@@ -2,8 +2,7 @@
 
 `forward(picture, features)` takes (batch, 1, height, width), sides divisible by 16, and maps of a frozen backbone at
 strides 8 and 16; it gives (batch, height / 8, width / 8), larger where a defect is more likely. `share` is the part of
-a map whose mean is its score of a picture: found on good parts with synthetic defects, where a memory bank or a
-segmenter does best with the worst hundredth and distances to a Gaussian with the worst tenth.
+a map whose mean is its score of a picture, chosen on good parts with synthetic defects.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class MemoryBank(nn.Module):
     The bank holds `size` patches of `dimensions` numbers, whatever the number of pictures.
     """
 
-    share = 0.01
+    share = 0.03
     bank: Tensor
     shift: Tensor
     projection: Tensor
@@ -79,7 +78,7 @@ class Gaussian(nn.Module):
     aligned nor of one size. `channels` of the map are used: all, or some drawn at random.
     """
 
-    share = 0.1
+    share = 0.03
     channels: Tensor
     mean: Tensor
     root: Tensor
@@ -104,7 +103,7 @@ class Segmenter(nn.Module):
     arXiv:2108.07610), on a pretrained net instead of one from scratch.
     """
 
-    share = 0.01
+    share = 0.003
 
     def __init__(self, backbone: nn.Module, width: int = 64) -> None:
         super().__init__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 from common.bundle import Bundle
 from common.data.card import load_card
 from common.errors import DataError
-from common.evaluation.conformal import threshold_for
+from common.evaluation.conformal import lowest_rate, threshold_for
 from common.evaluation.metrics import auc, bootstrap, wilson
 from common.evaluation.page import Section
+from common.evaluation.plots import score_distribution
 from common.evaluation.report import Metric, Published, Report, Seconds, Slice
 from common.files import sha256
 from common.progress import bar
@@ -28,10 +30,13 @@ from manufacturing.visual_inspection import SYSTEM
 from manufacturing.visual_inspection.config import OWN, Config
 from manufacturing.visual_inspection.data import GOOD, PUBLISHED, Pictures, load, seen_before
 from manufacturing.visual_inspection.detectors import Excuses
-from manufacturing.visual_inspection.fit import EMPTY, Fitted, as_tensor, channels_of
+from manufacturing.visual_inspection.fit import EMPTY, Fitted, channels_of, maps_of, raw_scores
+from manufacturing.visual_inspection.gallery import gallery
 from manufacturing.visual_inspection.model import Inspector
 
 BINS = 1000
+PROMISES = (10, 20, 50, 100, 200)
+"""False alarms per 1,000 good parts."""
 FLOOR = {"image_auroc": 0.5, "pixel_auroc": 0.5, "aupro": 0.15}
 """What a random score reaches; its overlap grows with the false-positive rate, so its AUPRO up to 0.3 is 0.15."""
 
@@ -54,8 +59,10 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
         raise DataError("the test part needs good parts and defective ones", where=split["test"].id)
     loaded = time.perf_counter()
     fitted = Fitted(restored(bundle, config), bundle.arrays("calibration.safetensors")["score"], {})
-    report = assess(config, fitted, split, "bundle", Seconds(data=loaded - started, train=0.0, evaluate=0.0))
-    return report, [_defects(report)]
+    seen = look(config, fitted, split)
+    seconds = Seconds(data=loaded - started, train=0.0, evaluate=time.perf_counter() - loaded)
+    report = assess(config, fitted, split, seen, "bundle", seconds)
+    return report, [_defects(report), _promises(fitted, split["test"], seen), _pictures(split["test"], seen)]
 
 
 def restored(bundle: Bundle, config: Config) -> Inspector:
@@ -68,44 +75,51 @@ def restored(bundle: Bundle, config: Config) -> Inspector:
     return inspector.eval().requires_grad_(False)
 
 
-def assess(
-    config: Config,
-    fitted: Fitted,
-    split: dict[str, Pictures],
-    preset: str,
-    seconds: Seconds,
-    rivals: Fitted | None = None,
-) -> Report:
-    """The report of a fitted detector on `split["test"]`; `seconds.evaluate` is measured here.
+@dataclass(frozen=True)
+class Seen:
+    """What a detector said of the test pictures: scores (n,), a heat map each, the promise's threshold, the pixels'
+    counts, and the scores (n,) of single detectors by name."""
 
-    Each of its detectors and of those of `rivals` stands beside it alone.
-    """
-    started = time.perf_counter()
+    score: np.ndarray
+    heat: list[np.ndarray]
+    threshold: float
+    pixels: PixelCounts
+    alone: dict[str, np.ndarray]
+
+
+def look(config: Config, fitted: Fitted, split: dict[str, Pictures], rivals: Fitted | None = None) -> Seen:
+    """Look at `split["test"]`; each detector, and each of `rivals`, is also noted alone."""
     test, inspector = split["test"], fitted.inspector
     known = [resized(picture, config.scale) for picture in split["train"].rows_of(GOOD).picture]
-    threshold = threshold_for(fitted.calibration, config.false_alarms_per_1000 / 1000)
-    counts = PixelCounts(_edges([inspector.heat(_maps(inspector, p)) for p in known[:: max(1, len(known) // 40)]]))
+    pixels = PixelCounts(_edges([_heat(inspector, p) for p in known[:: max(1, len(known) // 40)]]))
+    score, heats = [], []
     alone: dict[str, list[float]] = defaultdict(list)
-    found = []
     with bar(f"{test.id} {config.protocol}", len(test)) as advance:
         for picture, mask in zip(test.picture, test.mask, strict=True):
             ready = resized(picture, config.scale)
-            maps = _maps(inspector, ready)
-            raw = inspector.raw_scores(maps)
-            found.append(float(inspector.score(raw)[0]))
+            levels = inspector.levels(maps_of(inspector, ready))
+            raw, heat = inspector.raw_scores(levels), inspector.heat(levels)[0].numpy()
+            score.append(float(inspector.score(raw)[0]))
+            heats.append(heat)
             for name, value in zip(inspector.detectors, raw[0], strict=True):
                 alone[f"{name} alone"].append(float(value))
             for name, value in _raw(rivals, ready):
                 alone[name].append(value)
             if mask is not None:
                 size = mask.shape[1], mask.shape[0]
-                heat = Image.fromarray(inspector.heat(maps)[0].numpy()).resize(size, Image.Resampling.BILINEAR)
-                counts.add(np.asarray(heat), mask)
+                pixels.add(np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR)), mask)
             advance(1)
+    threshold = threshold_for(fitted.calibration, config.false_alarms_per_1000 / 1000)
+    return Seen(np.array(score), heats, threshold, pixels, {name: np.array(v) for name, v in alone.items()})
 
-    y, score = test.defective, np.array(found)
+
+def assess(
+    config: Config, fitted: Fitted, split: dict[str, Pictures], seen: Seen, preset: str, seconds: Seconds
+) -> Report:
+    """The report of a fitted detector on `split["test"]`."""
+    test, y, score, threshold = split["test"], split["test"].defective, seen.score, seen.threshold
     any_marked = any(mask is not None and mask.any() for mask in test.mask)
-    metrics = {"image_auroc": bootstrap(y, score, auc), **(counts.metrics() if any_marked else {})}
+    metrics = {"image_auroc": bootstrap(y, score, auc), **(seen.pixels.metrics() if any_marked else {})}
     metrics["false_alarm_rate"] = rate(score[y == 0] > threshold)
     metrics["detection_rate"] = rate(score[y == 1] > threshold)
     metrics["seen_before_rate"] = rate(seen_before(split["train"], test))
@@ -118,10 +132,10 @@ def assess(
         data_sha256=test.sha256,
         metrics=metrics,
         floor={name: value for name, value in FLOOR.items() if name in metrics},
-        baselines={name: {"image_auroc": auc(y, np.array(values))} for name, values in alone.items()},
+        baselines={name: {"image_auroc": auc(y, values)} for name, values in seen.alone.items()},
         published=published(test.id, config.protocol) if test.id == PUBLISHED else [],
         slices=_slices(test, score, threshold),
-        seconds=seconds.model_copy(update={"evaluate": time.perf_counter() - started}),
+        seconds=seconds,
         peak_rss_mb=peak_rss_mb(),
         machine=machine(),
         commit=commit(),
@@ -139,16 +153,13 @@ def published(dataset: str, protocol: str) -> list[Published]:
     return [Published(**entry.model_dump()) for entry in load_card(dataset).published if entry.protocol == protocol]
 
 
-def _maps(inspector: Inspector, picture: np.ndarray) -> Tensor:
-    """Raw maps (1, detectors, h, w) of one resized picture."""
-    with torch.no_grad():
-        return inspector.maps(as_tensor(picture))
+def _heat(inspector: Inspector, picture: np.ndarray) -> Tensor:
+    return inspector.heat(inspector.levels(maps_of(inspector, picture)))
 
 
 def _raw(rivals: Fitted | None, picture: np.ndarray) -> Iterator[tuple[str, float]]:
     if rivals:
-        values = rivals.inspector.raw_scores(_maps(rivals.inspector, picture))[0]
-        yield from zip(rivals.inspector.detectors, map(float, values), strict=True)
+        yield from zip(rivals.inspector.detectors, map(float, raw_scores(rivals.inspector, picture)), strict=True)
 
 
 def _edges(maps: list[Tensor]) -> np.ndarray:
@@ -188,3 +199,32 @@ def _defects(report: Report) -> Section:
         f"Good test pictures with a near-duplicate in training: {told['seen_before_rate']}."
     )
     return Section("Defects", text, table=rows)
+
+
+def _promises(fitted: Fitted, test: Pictures, seen: Seen) -> Section:
+    """Every promise against what happened, since the threshold can be changed at run time."""
+    good, bad = (seen.score[test.defective == label] for label in (0, 1))
+    rows = []
+    for per_1000 in PROMISES:
+        if per_1000 / 1000 >= lowest_rate(len(fitted.calibration)):
+            threshold = threshold_for(fitted.calibration, per_1000 / 1000)
+            false, found = rate(good > threshold), rate(bad > threshold)
+            rows.append(
+                {
+                    "promised per 1,000": per_1000,
+                    "threshold": threshold,
+                    "false alarms": f"{false.value:.1%} [{false.low:.1%}, {false.high:.1%}]",
+                    "defects found": f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]",
+                }
+            )
+    figure = score_distribution(test.defective, seen.score, event="defect", cutoff=seen.threshold)
+    text = f"Thresholds come from {len(fitted.calibration)} good parts that were held back; rates from the test part."
+    return Section("Promises", text, figures=[figure], table=rows)
+
+
+def _pictures(test: Pictures, seen: Seen) -> Section:
+    text = (
+        "Of every kind the picture with the lowest, the middle and the highest score, each with its heat map. "
+        "A green outline is the true mask; a score in bold raises an alarm."
+    )
+    return Section("Pictures", text, figures=[gallery(test, seen.score, seen.heat, seen.threshold)])

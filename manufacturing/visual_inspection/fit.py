@@ -31,12 +31,16 @@ from manufacturing.visual_inspection.detectors import (
     coreset,
     halved,
 )
-from manufacturing.visual_inspection.model import STRIDES, Inspector, frozen_features
+from manufacturing.visual_inspection.model import EDGE, STRIDES, Inspector, distances, frozen_features
 from manufacturing.visual_inspection.synthetic import KINDS, add_defect
 
-APART = 0.2
+APART = 0.15
 """Share of the training parts that no detector learns from: their scores tell how far a new good part usually is."""
 
+DAMAGED = 200
+"""Calibration parts that get a synthetic defect, about, to see on validation how many are found."""
+ENOUGH = 30
+"""Cells that a mean and a deviation need."""
 ALIKE_AMONG = 1000
 """Patches whose nearest neighbours say how alike two patches of good parts are."""
 
@@ -83,13 +87,16 @@ def fit(config: Config, train: Pictures, valid: Pictures) -> Fitted:
     detectors: dict[str, nn.Module] = {name: FIT[name](material) for name in config.detectors}
 
     inspector = Inspector(backbone, detectors, _excuses(material)).eval().requires_grad_(False)
-    raw = torch.stack([raw_scores(inspector, picture) for picture in fresh])
+    maps = [maps_of(inspector, picture) for picture in fresh]
+    inspector.usual, inspector.varies = _by_distance(maps, len(detectors))
+    raw = torch.cat([inspector.raw_scores(inspector.levels(one)) for one in maps])
     inspector.centre, inspector.spread = raw.mean(0), raw.std(0) + 1e-6
 
     kept = [resized(picture, config.scale) for picture in valid.picture]
     calibration = np.array([score(inspector, picture) for picture in kept])
-    damaged = [add_defect(p, learnt, rng, KINDS[i % len(KINDS)])[0] for i, p in enumerate(kept)]
-    alarms = np.array([score(inspector, picture) for picture in damaged])
+    pairs = [(picture, kind) for kind in KINDS for picture in kept]
+    pairs = pairs[:: max(1, len(pairs) // DAMAGED)]
+    alarms = np.array([score(inspector, add_defect(picture, learnt, rng, kind)[0]) for picture, kind in pairs])
     y = np.repeat([0, 1], [len(calibration), len(alarms)])
     metrics = {
         "valid_auroc": auc(y, np.concatenate([calibration, alarms])),
@@ -99,10 +106,15 @@ def fit(config: Config, train: Pictures, valid: Pictures) -> Fitted:
     return Fitted(inspector, calibration, metrics)
 
 
+def maps_of(inspector: Inspector, picture: np.ndarray) -> Tensor:
+    """(1, detectors + 1, h, w): the raw maps of one resized picture."""
+    with torch.no_grad():
+        return inspector.maps(as_tensor(picture))
+
+
 def raw_scores(inspector: Inspector, picture: np.ndarray) -> Tensor:
     """(detectors,): what each detector says of one resized picture."""
-    with torch.inference_mode():
-        return inspector.raw_scores(inspector.maps(as_tensor(picture)))[0].clone()
+    return inspector.raw_scores(inspector.levels(maps_of(inspector, picture)))[0]
 
 
 def score(inspector: Inspector, picture: np.ndarray) -> float:
@@ -118,6 +130,22 @@ def as_tensor(picture: np.ndarray) -> Tensor:
 def channels_of(backbone: nn.Module) -> list[int]:
     """Channels of the maps that detectors get."""
     return [backbone.channels[backbone.strides.index(stride)] for stride in STRIDES]
+
+
+def _by_distance(maps: Sequence[Tensor], detectors: int) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (detectors, EDGE + 1, EDGE + 1) of raw maps by distance from the edges.
+
+    A distance that too few cells have, because parts are small or few, gets those of all cells.
+    """
+    values = torch.cat([one[0, :detectors].flatten(1) for one in maps], dim=1)
+    place = torch.cat([distances(*one.shape[2:]).flatten() for one in maps])
+    usual, varies = torch.empty(2, detectors, (EDGE + 1) ** 2)
+    for distance in range((EDGE + 1) ** 2):
+        known = values[:, place == distance]
+        known = known if known.shape[1] >= ENOUGH else values
+        usual[:, distance], varies[:, distance] = known.mean(1), known.std(1) + 1e-6
+    shape = detectors, EDGE + 1, EDGE + 1
+    return usual.reshape(shape), varies.reshape(shape)
 
 
 def _chosen(values: Sequence[Any], rows: np.ndarray) -> list[Any]:

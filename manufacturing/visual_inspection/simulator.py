@@ -32,7 +32,7 @@ def simulate(tiles: int, seed: int) -> list[tuple[str, int, np.ndarray, np.ndarr
                 damaged, mask = add_defect(surface, [surface], rng, kind)
             surface = damaged
         for exposure in rng.uniform(0.5, 1.3, EXPOSURES):
-            noise = rng.normal(0, 2, surface.shape)
+            noise = rng.normal(0, 2 * exposure, surface.shape)
             made.append((kind, tile, np.clip(surface * exposure + noise, 0, 255).astype(np.uint8), mask))
     return made
 
@@ -41,7 +41,7 @@ def _surface(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """float32 (height, width): light, grinding marks, grain and the notch."""
     height, width = shape
     y, x = np.mgrid[:height, :width]
-    light = 110 + 12 * smooth_noise(shape, 3, rng) + FROM_ABOVE * (1 - 2 * y / height)
+    light = 110 + 6 * smooth_noise(shape, 3, rng) + FROM_ABOVE * (1 - 2 * y / height)
     marks = np.repeat(rng.normal(0, 6, (1, shape[1])), shape[0], axis=0) * (1 + 0.3 * smooth_noise(shape, 8, rng))
     surface = light + marks + rng.normal(0, 4, shape)
     surface[np.hypot(y, x - 0.3 * width) < NOTCH] = 30
