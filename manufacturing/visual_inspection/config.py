@@ -1,7 +1,8 @@
 """What can be set for visual inspection, and the presets.
 
 sample     simulated tiles, no file needed, about 15 s
-reference  magnetic tiles, ImageNet backbone, about ten minutes of processor time; bench: both splits
+reference  magnetic tiles, ImageNet backbone, about ten minutes; bench: three protocols, about half an hour on two cores
+speed      the same with hardly any training; bench: pictures per second and memory
 """
 
 from __future__ import annotations
@@ -100,4 +101,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "gaussian": {"patches": 2000, "dimensions": 64},
     },
     "reference": {},
+    # Time and memory do not depend on what was learnt.
+    "speed": {"crops": {"count": 64}, "segmenter": {"epochs": 1}},
 }

@@ -1,10 +1,11 @@
-"""The detector as ONNX, which ONNX Runtime runs without torch."""
+"""The detector as ONNX, which ONNX Runtime runs without torch, and as arrays, from which torch restores it."""
 
 from __future__ import annotations
 
 import io
 import warnings
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -61,3 +62,8 @@ def _onnx(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], side
             dynamic_axes=sides,
         )
     return buffer.getvalue()
+
+
+def weights_of(inspector: Inspector) -> dict[str, np.ndarray]:
+    """Every parameter and buffer by name."""
+    return {name: value.numpy() for name, value in inspector.state_dict().items()}

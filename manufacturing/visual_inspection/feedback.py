@@ -9,12 +9,13 @@ thresholds can name.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from common.bundle import Bundle, load_bundle, save_bundle
+from common.bundle import Bundle, load_bundle
 from common.errors import BundleError, DataError
 from common.evaluation.metrics import auc
 from common.evaluation.stability import reference_histogram
@@ -24,13 +25,12 @@ from manufacturing.visual_inspection import SYSTEM
 from manufacturing.visual_inspection.config import Config
 from manufacturing.visual_inspection.data import Pictures, load
 from manufacturing.visual_inspection.evaluate import restored
-from manufacturing.visual_inspection.export import export
+from manufacturing.visual_inspection.export import export, weights_of
 from manufacturing.visual_inspection.fit import as_tensor
 from manufacturing.visual_inspection.model import Inspector, frozen_features
 from manufacturing.visual_inspection.regression import Regression, cases, show
 from manufacturing.visual_inspection.serve import InspectionPredictor
 from manufacturing.visual_inspection.synthetic import KINDS, add_defect
-from manufacturing.visual_inspection.train import weights_of
 
 SUSPICIOUS = 0.01
 """Share of a false alarm's patches that enter in one round: that whose mean is a segmenter's score."""
@@ -41,8 +41,8 @@ TWICE = 2.0
 """The weakest promise that missed defects may bring about, as a multiple of the old one, if nothing else is set."""
 
 
-def update(config: Config) -> Bundle:
-    """The bundle `config.base` after the feedback of `config.feedback`, compared with it before it is saved.
+def update(config: Config) -> dict[str, Any]:
+    """What `save_bundle` takes: the bundle `config.base` after the feedback of `config.feedback`, compared with it.
 
     Raises `DataError` when there is no feedback or the data is not the base's, and what loading the base raises.
     """
@@ -91,20 +91,19 @@ def update(config: Config) -> Bundle:
     )
     pictures = [{"file": c.name, "label": c.label, "sha256": sha256(c.picture.tobytes())} for c in told]
     chosen = {name: getattr(config, name) for name in OF_UPDATE}
-    return save_bundle(
-        SYSTEM,
-        asked.model_copy(update=chosen),
-        arrays={
+    return {
+        "config": asked.model_copy(update=chosen),
+        "arrays": {
             "weights.safetensors": weights_of(inspector),
             "calibration.safetensors": {"score": new.calibration},
         },
-        files=graphs | {"regression.json": found.json(asks, limit)},
-        preprocess=kept | {"false_alarms_per_1000": new.promised},
-        metrics=metrics,
-        data=base.json("data.json") | {"feedback": {"base": base.manifest.version, "pictures": pictures}},
-        reference=base.json("reference.json") | {"score": reference_histogram(new.calibration)},
-        examples=[pair["request"] for pair in base.examples()],
-    )
+        "files": graphs | {"regression.json": found.json(asks, limit)},
+        "preprocess": kept | {"false_alarms_per_1000": new.promised},
+        "metrics": metrics,
+        "data": base.json("data.json") | {"feedback": {"base": base.manifest.version, "pictures": pictures}},
+        "reference": base.json("reference.json") | {"score": reference_histogram(new.calibration)},
+        "examples": [pair["request"] for pair in base.examples()],
+    }
 
 
 def remember(inspector: Inspector, pictures: Sequence[np.ndarray], threshold: float) -> int:

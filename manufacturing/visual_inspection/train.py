@@ -16,9 +16,9 @@ from manufacturing.visual_inspection import SYSTEM
 from manufacturing.visual_inspection.config import Config
 from manufacturing.visual_inspection.data import Pictures, load
 from manufacturing.visual_inspection.detectors import STRIDE
-from manufacturing.visual_inspection.export import export
+from manufacturing.visual_inspection.export import export, weights_of
+from manufacturing.visual_inspection.feedback import update
 from manufacturing.visual_inspection.fit import Fitted, fit
-from manufacturing.visual_inspection.model import Inspector
 from manufacturing.visual_inspection.synthetic import KINDS, add_defect
 from manufacturing.visual_inspection.upright import Upright, learn
 
@@ -28,9 +28,7 @@ NOTHING_FLIPPED = {"flipped": 0, "flipped_against_label": 0, "decisions_compared
 def train(config: Config) -> Bundle:
     """Load, split, fit, calibrate, export and save, or update `base` by feedback; the test part is not looked at."""
     if config.base:
-        from manufacturing.visual_inspection.feedback import update
-
-        return update(config)
+        return save_bundle(SYSTEM, **update(config))
     data = load(config)
     split = data.split(config.protocol, config.held_back, config.seed)
     fitted = fit(config, split["train"], split["valid"])
@@ -70,11 +68,6 @@ def _save(config: Config, data: Pictures, split: dict[str, Pictures], fitted: Fi
         | {name: reference_histogram([one[name] for one in light]) | {"range": seen[name]} for name in seen},
         examples=_examples(config, valid),
     )
-
-
-def weights_of(inspector: Inspector) -> dict[str, np.ndarray]:
-    """Every parameter and buffer by name."""
-    return {name: value.numpy() for name, value in inspector.state_dict().items()}
 
 
 def _of_upright(upright: Upright | None, accuracy: float) -> dict[str, Any]:
