@@ -25,7 +25,7 @@ def quality(picture: np.ndarray) -> dict[str, float]:
     squares = int(np.einsum("ij,ij->", laplacian, laplacian, dtype=np.int64))
     count = max(laplacian.size, 1)
     edges = squares / count - (int(laplacian.sum(dtype=np.int64)) / count) ** 2
-    found = {"brightness": brightness, "contrast": contrast, "sharpness": edges / (contrast**2 + 1)}
+    found = {"brightness": brightness, "contrast": contrast, "sharpness": edges / max(contrast**2, 1)}
     return {name: round(value, DIGITS) for name, value in found.items()}
 
 

@@ -66,7 +66,7 @@ class Config(Strict):
     false_alarms_per_1000: float = Field(50, gt=0, lt=1000, description="promised: at most so many good parts alarm")
     crops: CropSettings = CropSettings()
     thaw: bool = Field(True, description="train the segmenter's backbone along, but for its finest layers")
-    segmenter: Optimisation = Optimisation(epochs=6, learning_rate=2e-3, backbone_rate=0.3)
+    segmenter: Optimisation = Optimisation(epochs=5, learning_rate=2e-3, backbone_rate=0.3)
     reconstruction: Optimisation = Optimisation(epochs=2, learning_rate=2e-3)
     bank: Bank = Bank()
     gaussian: GaussianSettings = GaussianSettings()

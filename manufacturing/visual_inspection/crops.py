@@ -18,7 +18,7 @@ from manufacturing.visual_inspection.synthetic import add_defect
 
 RARE = 3.0  # weight of a defective cell: one in ten is
 OF_PICTURE = 0.5  # weight of the whole crop's verdict in the loss
-OF_CROP = 0.02  # share of its cells whose mean is a crop's verdict: 5 of 256
+OF_CROP = 0.01  # share of its cells whose mean is a crop's verdict: 2 of 256
 REAL = 0.5  # share of labelled defects among defective crops, so that few of them weigh as much as all synthetic ones
 
 

@@ -42,7 +42,7 @@ def export(inspector: Inspector) -> dict[str, bytes]:
             [*outputs, "maps"],
             sides | {"picture": {2: "height", 3: "width"}},
         ),
-        "verdict.onnx": _onnx(_Judge(inspector), {"maps": maps, "threshold": threshold}, outputs, sides),
+        "verdict.onnx": _onnx(_Judge(inspector).eval(), {"maps": maps, "threshold": threshold}, outputs, sides),
     }
 
 

@@ -134,7 +134,9 @@ def remember(inspector: Inspector, pictures: Sequence[np.ndarray], threshold: fl
 
 def _without_redundant(bank: Tensor, leave: int) -> Tensor:
     """bool (size,): all but the `leave` entries that lie closest to another; each that leaves is gone for the next."""
-    kept, distances = torch.ones(len(bank), dtype=torch.bool), torch.cdist(bank, bank)
+    kept = torch.ones(len(bank), dtype=torch.bool)
+    # Exact, because free places lie so far out that products of their numbers drown all others.
+    distances = torch.cdist(bank, bank, compute_mode="donot_use_mm_for_euclid_dist")
     distances.fill_diagonal_(torch.inf)
     nearest, neighbour = distances.min(1)
     for _ in range(leave):

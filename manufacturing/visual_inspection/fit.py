@@ -34,7 +34,7 @@ from manufacturing.visual_inspection.detectors import (
 from manufacturing.visual_inspection.model import EDGE, STRIDES, Inspector, distances, frozen_features
 from manufacturing.visual_inspection.synthetic import KINDS, add_defect
 
-APART = 0.15
+APART = 0.2
 """Share of the training parts that no detector learns from: their scores tell how far a new good part usually is."""
 
 DAMAGED = 200

@@ -76,7 +76,7 @@ def _hole(picture: Array, contrast: float, rng: np.random.Generator) -> tuple[Ar
 def _crack(picture: Array, contrast: float, rng: np.random.Generator) -> tuple[Array, Array]:
     """A dark line that wanders, of uneven width and depth."""
     height, width = picture.shape
-    steps = int(rng.uniform(0.1, 0.9) * max(picture.shape))
+    steps = int(rng.uniform(0.2, 0.9) * max(picture.shape))
     angle = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.12, steps)) + rng.normal(0, 0.35, steps)
     y = rng.uniform(0, height) + np.cumsum(np.sin(angle))
     x = rng.uniform(0, width) + np.cumsum(np.cos(angle))
@@ -84,10 +84,10 @@ def _crack(picture: Array, contrast: float, rng: np.random.Generator) -> tuple[A
     line = np.zeros(picture.shape, np.float32)
     strength = np.clip(1 + 0.4 * smooth_noise((2, steps), 12, rng)[0], 0.2, 2) if steps > 2 else np.ones(steps)
     np.maximum.at(line, (y[kept].astype(int), x[kept].astype(int)), strength[kept].astype(np.float32))
-    thick = rng.uniform(0.4, 1.8)
+    thick = rng.uniform(0.6, 1.8)
     soft = gaussian_filter(line, thick) * (thick * 2.5)
     depth = np.minimum(soft, 1.2)
-    changed = picture - depth * np.minimum(picture * rng.uniform(0.4, 0.9), contrast * rng.uniform(0.8, 4))
+    changed = picture - depth * np.minimum(picture * rng.uniform(0.4, 0.9), contrast * rng.uniform(1.5, 4))
     return changed, depth > 0.25
 
 

@@ -119,7 +119,7 @@ def service(bundle, tmp_path_factory):
 def test_a_dark_part_is_told_at_once_and_the_monitor_names_brightness(service, split):
     monitor = service.app.state.slots[0].live().monitor
     monitor.policy = MonitorPolicy(min_rows=40)
-    pictures = split["test"].picture
+    pictures = [*split["train"].picture, *split["valid"].picture]  # of the reference, so that only the light differs
     usual = service.post(URL, json={"picture": to_base64(png(pictures[-1]))}).json()
     assert usual["light"] == "usual"
     assert usual["brightness"] == pytest.approx(pictures[-1].mean(), abs=0.01)
