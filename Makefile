@@ -4,6 +4,8 @@ VENV     ?= .venv
 VERTICAL ?= finance
 ARGS     ?=
 BIN      := $(VENV)/bin
+# Extras of every vertical there is, each followed by a comma: what tests, types and benchmarks need.
+EVERY    := $(shell for file in */service.py; do name=$${file%/service.py}; grep -q "^$$name = \[" pyproject.toml && printf '%s,' $$name; done)
 
 # The data mirror beside the checkout, unless the environment says otherwise.
 ifneq ($(wildcard ../shared/data/.),)
@@ -22,16 +24,16 @@ demo: $(VENV)/.$(VERTICAL) ## data, training, report, service, answers; ARGS="--
 	$(BIN)/espalier demo $(VERTICAL) $(ARGS)
 
 # Two processes with one thread each, so that a laptop stays usable and times do not fight each other.
-test: $(VENV)/.$(VERTICAL)-dev ## all tests
+test: $(VENV)/.dev ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
-check: $(VENV)/.$(VERTICAL)-dev ## lint, format, types, generated tables up to date
+check: $(VENV)/.dev ## lint, format, types, generated tables up to date
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m common.evaluation.tables --check
 
-bench: $(VENV)/.$(VERTICAL) ## the reference benchmark of every system, and the tables made from it
+bench: $(VENV)/.dev ## the reference benchmark of every system, and the tables made from it
 	$(BIN)/espalier bench all --preset reference $(ARGS)
 	$(BIN)/python -m common.evaluation.tables
 
@@ -41,7 +43,7 @@ docs: $(VENV)/.docs ## the documentation, in docs/_build/index.html
 tables: $(VENV)/.$(VERTICAL) ## rewrite the result tables from benchmarks/
 	$(BIN)/python -m common.evaluation.tables
 
-format: $(VENV)/.$(VERTICAL)-dev ## fix what ruff can fix
+format: $(VENV)/.dev ## fix what ruff can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -51,9 +53,9 @@ clean: ## remove .venv and everything generated; trained models stay in ESPALIER
 
 # Stamps: a set of extras is installed again only when pyproject.toml changes.
 $(VENV)/.$(VERTICAL): EXTRAS = $(VERTICAL)
-$(VENV)/.$(VERTICAL)-dev: EXTRAS = $(VERTICAL),dev
+$(VENV)/.dev: EXTRAS = $(EVERY)dev
 $(VENV)/.docs: EXTRAS = docs
-$(VENV)/.$(VERTICAL) $(VENV)/.$(VERTICAL)-dev $(VENV)/.docs: pyproject.toml | $(BIN)/python
+$(VENV)/.$(VERTICAL) $(VENV)/.dev $(VENV)/.docs: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]'
 	@touch $@
 

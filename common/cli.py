@@ -13,7 +13,7 @@ import typer
 from common.audit.cli import app as audit_app
 from common.clone import cli as clone
 from common.data_cli import app as data_app
-from common.errors import EspalierError
+from common.errors import EspalierError, UsageError
 from common.monitoring.cli import monitor
 from common.serving.security.cli import app as key_app
 
@@ -196,15 +196,19 @@ def serve(
 @app.command()
 def score(
     bundle: Annotated[str, typer.Argument(help="folder, or models:/<system>@<alias>")],
-    source: Annotated[Path, typer.Argument(metavar="IN", help="CSV, Parquet or JSON lines")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="CSV, Parquet, JSON lines; a folder, tar, zip of pictures")
+    ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="CSV, Parquet or JSON lines")],
+    pictures: Annotated[Path | None, typer.Option(help="folder for the pictures in the answers, as PNG files")] = None,
 ) -> None:
-    """Score a file of any size in constant memory."""
+    """Score a file of any size, or any number of pictures, in constant memory."""
     from common.bundle import open_predictor
     from common.progress import bar
     from common.tables import score_file
 
     predictor = open_predictor(_open(bundle))
+    left_out = 0
     with bar(f"scoring {source.name}", 1.0) as advance:
         done = 0.0
 
@@ -213,8 +217,17 @@ def score(
             advance(share - done, f"{rows:,} rows")
             done = share
 
-        rows = score_file(predictor, source, target, on_progress)
-    typer.echo(f"{rows:,} rows scored into {target}", err=True)
+        if hasattr(predictor, "request_of"):
+            from common.vision.score import score_pictures
+
+            rows, left_out = score_pictures(predictor, source, target, on_progress, pictures)
+        elif pictures:
+            raise UsageError("--pictures is for a model of pictures", got=type(predictor).__name__)
+        else:
+            rows = score_file(predictor, source, target, on_progress)
+    typer.echo(f"{rows - left_out:,} rows scored into {target}", err=True)
+    if left_out:
+        typer.echo(f"{left_out:,} of {rows:,} left out, the column error says why", err=True)
 
 
 @app.command()

@@ -14,6 +14,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.errors import UsageError
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+"""The folder that holds the project; `shared/` may lie beside it."""
+
 
 class Strict(BaseModel):
     """A frozen record that refuses unknown fields: the base of every config, card and manifest."""
@@ -29,7 +32,8 @@ class Settings(BaseSettings):
     environment: Literal["development", "production"] = "development"
     home: Path = Field(default_factory=lambda: user_cache_path("espalier"), description="cache, bundles, registry")
     data_mirror: str = Field("", description="folder or URL laid out as <id>/<file>")
-    offline: bool = Field(False, description="never open a connection for data")
+    models: Path = Field(CHECKOUT / "shared" / "models", description="pretrained backbones, laid out as <id>/<file>")
+    offline: bool = Field(False, description="never open a connection for data or weights")
     tracking_uri: str = Field("", description="MLflow server; default sqlite:///<home>/mlflow.db")
     signing_key: Path | None = Field(None, description="Ed25519 private key (PEM): bundles are signed when saved")
     verify_key: Path | None = Field(None, description="Ed25519 public key (PEM): unsigned bundles are refused")

@@ -57,18 +57,14 @@ def data_draft(
 
 
 @app.command("check")
-def data_check(name: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """Verify a data set against its card and audit it; exits 1 when the audit finds an error."""
-    from common.data import fetch, load_card
-    from common.data.audit import audit
-    from common.data.schema import check_schema
-    from common.data.table import read_table
+def data_check(
+    name: Annotated[str, typer.Argument(metavar="ID|PATH", help="a card's id; or pictures in a folder, tar or zip")],
+) -> None:
+    """Verify a data set against its card and audit it, or audit pictures; exits 1 when the audit finds an error."""
+    from common.data.check import check_any
 
-    card = load_card(name)
-    frame = read_table(card, fetch(card))
-    check_schema(frame, card)
-    result = audit(frame, card)
+    result, verdict = check_any(name)
     for finding in result.findings:
         typer.echo(f"{finding.level:8}{finding.sentence}")
     result.raise_on_error()
-    typer.echo(f"{card.id}: {len(frame):,} rows agree with the card.")
+    typer.echo(verdict)

@@ -19,7 +19,7 @@ from rich.pretty import Pretty
 from common.bundle import Bundle, load_bundle, newest
 from common.bundle.acceptance import required, unmet
 from common.config import build_config, settings
-from common.errors import DatasetUnavailable, EspalierError
+from common.errors import DatasetUnavailable, EspalierError, ModelUnavailable
 from common.evaluation.page import write_page
 from common.evaluation.report import write_json
 from common.progress import console, working
@@ -82,7 +82,7 @@ def _bundle(system: System) -> Bundle:
         return load_bundle(path)
     try:
         return _train(system, "reference")
-    except DatasetUnavailable as error:
+    except (DatasetUnavailable, ModelUnavailable) as error:
         console.print(
             Panel(f"{error}\n\nSIMULATED DATA: the demo goes on with people who do not exist.", style="bold red")
         )

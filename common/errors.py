@@ -8,6 +8,7 @@ EspalierError
 │   ├── DataCorrupted         truncated download or wrong hash
 │   ├── SchemaError           a column or value is not what the card says
 │   └── AuditError            a leak, or labels that differ from the card
+├── ModelUnavailable      a pretrained backbone's weights are missing, altered or not free
 ├── BundleError           something about a trained artefact
 │   ├── BundleCorrupted       a file does not match its hash
 │   ├── BundleTooNew          written by a newer major format
@@ -78,6 +79,10 @@ class SchemaError(DataError):
 
 class AuditError(DataError):
     """The data audit refused: a leak, or labels that differ from the card."""
+
+
+class ModelUnavailable(EspalierError):
+    """Weights of a pretrained backbone are missing, do not match their sha256, or are not free for every use."""
 
 
 class BundleError(EspalierError):

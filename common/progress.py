@@ -11,6 +11,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 console = Console(stderr=True)
 
 
+def warn(sentence: str) -> None:
+    """One line on stderr, above a bar that is shown."""
+    console.print(f"warning: {sentence}", markup=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def working(what: str) -> Iterator[None]:
     """A spinner with the time elapsed, for work of unknown length."""

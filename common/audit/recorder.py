@@ -2,7 +2,8 @@
 
 A decision is on disk at most `window_s` after its answer, and the time of one write: that is all that kill -9 can
 lose. SIGTERM loses nothing: `close` writes what waits. While the database is away decisions wait in memory, up to
-`MOST_ROWS`; beyond it they are dropped and counted or, when the audit is required, requests are refused.
+`MOST_ROWS` and `MOST_BYTES`; beyond them they are dropped and counted or, when the audit is required, requests are
+refused.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("espalier.audit")
 
 MOST_ROWS = 100_000
+MOST_BYTES = 512 * 1024**2  # of JSON as it was sent; a picture takes megabytes, an applicant 1 KB
 BATCH_ROWS = 1_000  # their records take 2 KB each while they are written
+BATCH_BYTES = 32 * 1024**2
 RETRY_S = 0.5
 CLOSE_S = 10.0  # how long closing waits for a database that is away; SIGTERM's grace is 30 s
 PURGE_S = 3600.0
@@ -59,6 +62,11 @@ class Decision:
     pair: str
     content: Rows | Bodies
 
+    @property
+    def size(self) -> int:
+        """Bytes that are kept as they were sent."""
+        return len(self.content[0]) + len(self.content[1]) if isinstance(self.content, tuple) else 0
+
 
 class Recorder:
     """Keeps the decisions of one service; `start` and `close` it with the service."""
@@ -73,6 +81,7 @@ class Recorder:
         self._wake = threading.Event()
         self._submitted = 0  # rows; by the event loop only
         self._settled = 0  # rows written or given up; by the thread only
+        self._submitted_bytes = self._settled_bytes = 0  # the same in bytes
         self.written = self.lost = 0  # rows; by the thread only
         self.dropped = 0  # rows; by the event loop only
         self._oldest = 0.0
@@ -97,13 +106,18 @@ class Recorder:
         return self._submitted - self._settled
 
     @property
+    def full(self) -> bool:
+        """Whether another decision could not be kept."""
+        return self.waiting >= MOST_ROWS or self._submitted_bytes - self._settled_bytes >= MOST_BYTES
+
+    @property
     def lag_s(self) -> float:
         """Age of the oldest decision that is not yet written."""
         return max(0.0, time.time() - self._oldest) if self._oldest else 0.0
 
     def admit(self) -> None:
         """Raises `AuditUnavailable` when a decision could not be kept and the audit is required."""
-        if self._required and self.waiting >= MOST_ROWS:
+        if self._required and self.full:
             raise AuditUnavailable("no decision can be put on record now", fix="retry later")
 
     def record(
@@ -125,7 +139,7 @@ class Recorder:
         """
         now, state = time.time(), scope["state"]
         key = f"{int(now * 1000):012x}{random_id()[:12]}"
-        if self.waiting >= MOST_ROWS:
+        if self.full:
             self.dropped += n
             return key
         subject = next((value for name, value in scope["headers"] if name == SUBJECT), b"")
@@ -134,7 +148,9 @@ class Recorder:
         role = role or state.get("role", "champion")
         who = state["request_id"], state["caller"]
         content = bodies if bodies and not live.sensitive and self.mask.plain_answers else rows
-        self._queue.append(Decision(key, now, live, role, *who, subject, ms, n, pair, content))
+        decision = Decision(key, now, live, role, *who, subject, ms, n, pair, content)
+        self._submitted_bytes += decision.size
+        self._queue.append(decision)
         return key
 
     def flush(self, timeout_s: float = 5.0) -> None:
@@ -164,12 +180,12 @@ class Recorder:
                 self._purge()
 
     def _next_batch(self) -> list[Decision]:
-        """What waits, up to a number of rows."""
+        """What waits, up to a number of rows and bytes."""
         batch: list[Decision] = []
-        rows = 0
-        while self._queue and rows < BATCH_ROWS:
+        rows = size = 0
+        while self._queue and rows < BATCH_ROWS and size < BATCH_BYTES:
             batch.append(self._queue.popleft())
-            rows += batch[-1].n
+            rows, size = rows + batch[-1].n, size + batch[-1].size
         return batch
 
     def _write(self, batch: Sequence[Decision]) -> None:
@@ -190,6 +206,7 @@ class Recorder:
                         break
                 time.sleep(RETRY_S)
         self._settled += rows
+        self._settled_bytes += sum(decision.size for decision in batch)
 
     def _record(self, decision: Decision) -> dict[str, Any] | None:
         live, content = decision.live, decision.content

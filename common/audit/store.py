@@ -10,6 +10,7 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ TOGETHER = 64  # records in one statement, below the 999 parameters of an old SQ
 ZLIB = b"x"  # the first byte of what it compresses, and of no JSON list or object
 SMALL = 2048  # bytes; compressing less costs more time (20 µs) than its room is worth
 CHUNK = 1000  # records deleted, or read for an export, in one transaction
+CHUNK_BYTES = 32 * 1024**2  # read for an export: 1,000 pictures would take gigabytes
 
 
 class AuditUnavailable(RequestError):
@@ -162,6 +164,15 @@ class Store:
         answers = {key: unpack(found[key]["answers"]) for key, _ in fresh}
         return [{**found[key], "output": answers[key][row], "label": label} for (key, row), label in fresh.items()]
 
+    def tally(self, system: str, version: str) -> tuple[int, list[tuple[Any, int]]]:
+        """Rows that a model decided on, those of a shadow not counted, and how often they got each label."""
+        mine = and_(decisions.c.system == system, decisions.c.version == version, decisions.c.role != "shadow")
+        joined = select(labels.c.label, func.count()).join(decisions, decisions.c.id == labels.c.decision)
+        with self._begin() as connection:
+            rows = connection.execute(select(func.coalesce(func.sum(decisions.c.rows), 0)).where(mine)).scalar_one()
+            given = connection.execute(joined.where(mine).group_by(labels.c.label)).all()
+        return int(rows), [(json.loads(label), int(count)) for label, count in given]
+
     def labelled(self, system: str, version: str, most: int) -> list[tuple[Any, Any]]:
         """The latest `(label, answer)` of a model's champion decisions, oldest first."""
         joined = select(labels.c.row, labels.c.label, decisions.c.answers).join(
@@ -203,19 +214,20 @@ class Store:
         return purged
 
     def export(self, system: str = "", since: float = 0.0) -> Iterator[dict[str, Any]]:
-        """All rows of all decisions as `{time, system, version, role, inputs, output, label}`, in order of time."""
+        """All rows of all decisions as `{decision_id, time, system, version, role, inputs, output, label}`, in order of
+        time; about `CHUNK_BYTES` of them are in memory at once."""
         last: tuple[float, str] = (since, "")
         while True:
             after = tuple_(decisions.c.time, decisions.c.id) > last
             wanted = and_(after, decisions.c.system == system) if system else after
+            in_order = decisions.c.time, decisions.c.id
             with self._begin() as connection:
-                page = (
-                    connection.execute(
-                        select(decisions).where(wanted).order_by(decisions.c.time, decisions.c.id).limit(CHUNK)
-                    )
-                    .mappings()
-                    .all()
-                )
+                sizes = connection.execute(
+                    select(func.length(decisions.c.inputs)).where(wanted).order_by(*in_order).limit(CHUNK)
+                ).scalars()
+                most = 1 + sum(total < CHUNK_BYTES for total in accumulate(sizes))
+                found = select(decisions).where(wanted).order_by(*in_order).limit(most)
+                page = connection.execute(found).mappings().all()
                 keys = [record["id"] for record in page]
                 given = connection.execute(select(labels).where(labels.c.decision.in_(keys))).mappings().all()
             if not page:
@@ -225,6 +237,7 @@ class Store:
                 base = {name: record[name] for name in ("time", "system", "version", "role")}
                 pairs = zip(unpack(record["inputs"]), unpack(record["answers"]), strict=True)
                 for row, (inputs, output) in enumerate(pairs):
+                    base["decision_id"] = f"{record['id']}.{row}"
                     yield {**base, "inputs": inputs, "output": output, "label": known.get((record["id"], row))}
             last = (page[-1]["time"], page[-1]["id"])
 

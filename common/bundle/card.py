@@ -30,6 +30,7 @@ def render_card(
             "## Data",
             *sources,
             f"- split: {data.get('split', 'not recorded')}",
+            *(f"- {note}" for note in data.get("notes", [])),
             "",
             "## Measured on validation data (the test part stays closed until `espalier evaluate`)",
             "| metric | value |",

@@ -27,7 +27,17 @@ if TYPE_CHECKING:
 
     from common.system import Predictor, System
 
-LIBRARIES = ("numpy", "scikit-learn", "xgboost-cpu", "lightgbm", "optbinning", "pandas", "pydantic", "torch")
+LIBRARIES = (
+    "numpy",
+    "scikit-learn",
+    "xgboost-cpu",
+    "lightgbm",
+    "optbinning",
+    "pandas",
+    "pydantic",
+    "torch",
+    "onnxruntime",
+)
 
 
 def save_bundle(

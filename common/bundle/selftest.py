@@ -16,13 +16,20 @@ RELATIVE_TOLERANCE = 1e-9
 def open_predictor(bundle: Bundle, device: str = "cpu") -> Predictor:
     """Load the system's predictor from a bundle and run the golden examples.
 
-    Raises `BundleError` naming the first field whose answer differs.
+    A predictor whose floats differ between processors names a `tolerance` and, in `approximate`, fields that it makes
+    of such floats and that are not compared. Raises `BundleError` naming the first field whose answer differs.
     """
     predictor: Predictor = find(bundle.manifest.system).load("predictor").load(bundle, device)
     pairs = bundle.examples()
     answers = predictor.predict([predictor.request.model_validate(pair["request"]) for pair in pairs])
+    tolerance = getattr(predictor, "tolerance", RELATIVE_TOLERANCE)
+    approximate: frozenset[str] = getattr(predictor, "approximate", frozenset())
     for number, (pair, answer) in enumerate(zip(pairs, answers, strict=True), start=1):
-        difference = first_difference(pair["response"], answer.model_dump(mode="json"))
+        golden, found = (
+            {name: value for name, value in fields.items() if name not in approximate}
+            for fields in (pair["response"], answer.model_dump(mode="json"))
+        )
+        difference = first_difference(golden, found, tolerance=tolerance)
         if difference:
             field, expected, got = difference
             raise BundleError(
@@ -35,7 +42,9 @@ def open_predictor(bundle: Bundle, device: str = "cpu") -> Predictor:
     return predictor
 
 
-def first_difference(expected: Any, got: Any, field: str = "") -> tuple[str, Any, Any] | None:
+def first_difference(
+    expected: Any, got: Any, field: str = "", tolerance: float = RELATIVE_TOLERANCE
+) -> tuple[str, Any, Any] | None:
     """Path, expected and got value of the first difference between two JSON values, or None."""
     if isinstance(expected, dict) and isinstance(got, dict) and expected.keys() == got.keys():
         parts = ((f"{field}.{key}".lstrip("."), expected[key], got[key]) for key in expected)
@@ -43,8 +52,8 @@ def first_difference(expected: Any, got: Any, field: str = "") -> tuple[str, Any
         parts = ((f"{field}[{i}]", e, g) for i, (e, g) in enumerate(zip(expected, got, strict=True)))
     elif isinstance(expected, float) and isinstance(got, float):
         return (
-            None if math.isclose(expected, got, rel_tol=RELATIVE_TOLERANCE, abs_tol=1e-12) else (field, expected, got)
+            None if math.isclose(expected, got, rel_tol=tolerance, abs_tol=tolerance * 1e-3) else (field, expected, got)
         )
     else:
         return None if expected == got else (field, expected, got)
-    return next((found for path, e, g in parts if (found := first_difference(e, g, path))), None)
+    return next((found for path, e, g in parts if (found := first_difference(e, g, path, tolerance))), None)

@@ -161,7 +161,8 @@ class Console:
         ask = Ask(self._app)
         blocks = build(self._app.title, self._slots, self._app.openapi(), ask, self._uploads, language)
         # In JSON an upload is a third longer, and should still be a request.
-        page = gradio_app(blocks, self._limits.body_bytes * 3 // 4)
+        most_bytes = max([self._limits.body_bytes, *(slot.body_bytes for slot in self._slots)])
+        page = gradio_app(blocks, most_bytes * 3 // 4)
         install(page, self._app.state.metrics.rejected)
         return page
 

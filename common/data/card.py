@@ -74,7 +74,7 @@ class Published(Strict):
 
 
 class DatasetCard(Strict):
-    """Everything the house knows about one data set; the first of `files` is its table.
+    """Everything the house knows about one data set; the first of `files` is its table, or a tar of pictures.
 
     `positive` is the value of `target` that means the event (default, failure, disease).
     """
@@ -83,7 +83,7 @@ class DatasetCard(Strict):
     title: str
     task: str
     files: Annotated[tuple[DataFile, ...], Field(min_length=1)]
-    format: Literal["csv", "semicolon", "whitespace"] = "csv"
+    format: Literal["csv", "pictures", "semicolon", "whitespace"] = "csv"
     licence: str
     redistributable: bool
     citation: str

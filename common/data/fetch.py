@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from common.config import settings
 from common.data.card import DataFile, DatasetCard, beside
+from common.download import CutOff, Unreachable, download
 from common.errors import DataCorrupted, DataError, DatasetUnavailable
 from common.files import sha256, whole_file
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
-
-class _Unreachable(Exception):
-    """This source has no such file or does not answer; the next one may."""
 
 
 def fetch(card: DatasetCard) -> dict[str, Path]:
@@ -58,7 +48,7 @@ def _fetch(card: DatasetCard, file: DataFile) -> Path:
             with whole_file(target) as part:
                 _obtain(card, file, source, part)
             return target
-        except _Unreachable as reason:
+        except Unreachable as reason:
             tried.append(f"{source} ({reason})")
         except OSError as error:
             fix = "free some space or set ESPALIER_HOME to a folder that can be written"
@@ -90,33 +80,18 @@ def _remote(source: str) -> bool:
 
 def _obtain(card: DatasetCard, file: DataFile, source: str, part: Path) -> None:
     if _remote(source):
-        _download(card, file, source, part)
+        try:
+            download(source, part, file.path)
+        except CutOff as error:
+            raise _corrupted(card, file, "the file is truncated", source, str(error)) from None
     else:
         try:
             original = Path(source).expanduser().open("rb")
         except OSError as error:
-            raise _Unreachable(error.strerror) from None
+            raise Unreachable(error.strerror) from None
         with original, part.open("wb") as copy:
             shutil.copyfileobj(original, copy)
     _verify(card, file, part, source)
-
-
-def _download(card: DatasetCard, file: DataFile, url: str, part: Path) -> None:
-    import pooch
-    from requests import RequestException
-    from requests.exceptions import ChunkedEncodingError
-
-    try:
-        with _progress_bar(file.path) as bar:
-            pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16)(url, str(part), None)
-    except ChunkedEncodingError as error:
-        # The last chunk is lost with the connection; only the error says how far it came.
-        read = re.search(r"(\d+) bytes read", str(error))
-        got = f"{read[1] if read else part.stat().st_size} bytes before the connection was lost"
-        raise _corrupted(card, file, "the file is truncated", url, got) from None
-    except RequestException as error:
-        response = error.response
-        raise _Unreachable(type(error).__name__ if response is None else f"HTTP {response.status_code}") from None
 
 
 def _verify(card: DatasetCard, file: DataFile, path: Path, source: str) -> None:
@@ -134,31 +109,3 @@ def _corrupted(card: DatasetCard, file: DataFile, what: str, source: str, got: s
         expected=f"{file.bytes} bytes with sha256 {file.sha256}",
         fix=f"run `espalier data get {card.id}` again, or set ESPALIER_DATA_MIRROR to a copy you trust",
     )
-
-
-class _Bar:
-    """What pooch asks of a progress bar, drawn by rich."""
-
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress, self._task = progress, task
-        self.total = 0
-
-    def update(self, size: int) -> None:
-        self._progress.update(self._task, advance=size, total=self.total or None)
-
-    def reset(self) -> None:
-        self._progress.reset(self._task)
-
-    def close(self) -> None:
-        """The context manager stops the display, also when the download fails."""
-
-
-@contextmanager
-def _progress_bar(name: str) -> Iterator[_Bar]:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield _Bar(progress, progress.add_task(name, total=None))

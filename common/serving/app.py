@@ -68,8 +68,9 @@ def create_app(
     and without any it is listed as untrained while the others serve. `predictors` are served as they are and
     `systems` replaces the vertical's registered ones (both for tests and notebooks).
 
-    A predictor may say `inline = True` or `False` (see `Batcher`), and add routes of its own, for streams or jobs, by a
-    classmethod `routes(get_predictor) -> APIRouter`; they appear under `/v1/<system>`.
+    A predictor may say `inline = True` or `False` (see `Batcher`), take larger bodies than the limits allow by its
+    `body_bytes` and more time by its `deadline_s` (attributes of the class), and add routes of its own, for streams or
+    jobs, by a classmethod `routes(get_predictor) -> APIRouter`; they appear under `/v1/<system>`.
 
     Raises `SystemUnavailable` for an unknown vertical and `UsageError` for a bundle of none of its systems.
     """
@@ -119,7 +120,8 @@ def create_app(
     app.state.metrics, app.state.slots = metrics, slots
     install(app, metrics.rejected)
     record = Record(metrics)
-    app.add_middleware(Observe, record=record, rejected=metrics.rejected, most_body_bytes=limits.batch_body_bytes)
+    most_bytes = partial(_most_bytes, slots, limits)
+    app.add_middleware(Observe, record=record, rejected=metrics.rejected, most_body_bytes=most_bytes)
     gate = secure(app, settings(), names, metrics.rejected)
     app.tracing = open_tracing(vertical)
     app.shorten(gate, record, metrics.rejected, limits.requests)
@@ -151,6 +153,16 @@ def create_app(
     if wanted(settings()):
         app.console = add_console(app, slots, limits)
     return app
+
+
+def _most_bytes(slots: Sequence[Slot], limits: Limits, path: str) -> int:
+    """Of a body sent to `path`: only what leads to a predictor that takes large ones may have more than a batch."""
+    sizes = [limits.batch_body_bytes]
+    for slot in slots:
+        short, full = slot.system.short_name, slot.system.name
+        if path.startswith((f"/v1/{short}/predict", f"/v2/models/{short}/", f"/v2/models/{full}/", "/console/")):
+            sizes.append(slot.body_bytes)
+    return max(sizes)
 
 
 def _on_live(app: Service, slot: Slot, limits: Limits, watch: Watch) -> None:

@@ -11,6 +11,8 @@ class Limits:
 
     body_bytes: int = 2 * 1024**2
     batch_body_bytes: int = 8 * 1024**2
+    large_bodies_bytes: int = 128 * 1024**2
+    """Most bytes at once of bodies over these two, where a predictor takes any (its `body_bytes`); then 503."""
     batch_rows: int = 10_000
     model_rows: int = 1024
     """Most rows the model sees at once; a larger request is predicted in slices."""

@@ -66,9 +66,12 @@ class Record:
 
 
 class Observe:
-    """ASGI middleware; bodies and field values are never logged, only route, status and time."""
+    """ASGI middleware; bodies and field values are never logged, only route, status and time.
 
-    def __init__(self, app: ASGIApp, record: Record, rejected: Counter, most_body_bytes: int) -> None:
+    `most_body_bytes` gives the limit of a path, whichever route reads the body.
+    """
+
+    def __init__(self, app: ASGIApp, record: Record, rejected: Counter, most_body_bytes: Callable[[str], int]) -> None:
         self.app, self.record, self.rejected, self.most_body_bytes = app, record, rejected, most_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +92,7 @@ class Observe:
             await send(message)
 
         try:
-            await self.app(scope, limited(scope, receive, self.most_body_bytes), send_with_id)
+            await self.app(scope, limited(scope, receive, self.most_body_bytes(scope["path"])), send_with_id)
         except ClientDisconnect:
             status = CLIENT_GONE
         except Exception as error:

@@ -45,14 +45,16 @@ def add_routes(app: Service, slot: Slot, limits: Limits, watch: Watch) -> None:
     path, name = f"/v1/{slot.system.short_name}/predict", slot.system.short_name
     app.openapi_schema = None
     ready = slot.status == "ready"
-    one, many = slot.live().wires if ready else wires(slot.kind, limits.batch_rows)
+    one, rows = slot.live().wires if ready else wires(slot.kind, limits.batch_rows)
     pairs = slot.live().examples[:3] if ready else []
     shown = [(pair["request"], pair["response"]) for pair in pairs]
     shown_rows = [({"rows": [q for q, _ in shown]}, {"rows": [a for _, a in shown]})] if shown else []
-    single = _lane(slot, watch, limits.body_bytes, batch=False)
-    batch = _lane(slot, watch, limits.batch_body_bytes, batch=True)
+    single, batch = (
+        _roomy(_lane(slot, watch, max(usual, slot.body_bytes), batch=many), slot, usual)
+        for usual, many in ((limits.body_bytes, False), (limits.batch_body_bytes, True))
+    )
     _add(app, path, name, f"{slot.system.summary} One request.", one, shown[:1], single)
-    _add(app, f"{path}/batch", f"{name}_batch", "Many requests at once, in order.", many, shown_rows, batch)
+    _add(app, f"{path}/batch", f"{name}_batch", "Many requests at once, in order.", rows, shown_rows, batch)
 
 
 def _add(
@@ -113,6 +115,18 @@ def _lane(slot: Slot, watch: Watch, most_bytes: int, *, batch: bool) -> Lane:
         if slot.rival:
             watch.shadow(slot, scope, body, batch, answers, decision)
         return live, decision, content
+
+    return answer
+
+
+def _roomy(lane: Lane, slot: Slot, usual: int) -> Lane:
+    """The lane, with room held for each body over the usual limit; as it is for a system that takes none."""
+    if slot.body_bytes <= usual:
+        return lane
+
+    async def answer(scope: Scope, receive: Receive) -> Answer:
+        with slot.room.hold(scope, receive, usual) as held_receive:
+            return await lane(scope, held_receive)
 
     return answer
 

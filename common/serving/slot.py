@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from common.bundle import Bundle, load_bundle, newest, open_predictor
 from common.errors import BundleError, EspalierError, SystemUnavailable
 from common.monitoring.online import Monitor
 from common.serving.batcher import Batcher
+from common.serving.body import Room
 from common.serving.limits import Limits
 from common.serving.metrics import ModelState
 from common.serving.rival import Rival
@@ -81,6 +82,10 @@ class Slot:
             self.kind = self.kind or system.load("predictor")
         except SystemUnavailable as error:
             self.status, self.reason = ("failed" if bundle else "unavailable"), str(error)
+        self.body_bytes: int = getattr(self.kind, "body_bytes", 0)
+        self.room = Room(self.body_bytes, self.limits.large_bodies_bytes)
+        patience: float = getattr(self.kind, "deadline_s", 0.0)
+        self.limits = replace(self.limits, deadline_s=max(self.limits.deadline_s, patience))
 
     def live(self) -> Live:
         """The model to use for one request; raises `SystemUnavailable` when there is none."""

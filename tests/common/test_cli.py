@@ -257,6 +257,9 @@ def test_score_refuses_a_system_that_reads_no_tables(espalier: Callable[..., Don
     done = espalier("score", bundle, "in.csv", "out.csv")
     assert (done.code, done.out) == (2, "")
     assert "espalier: Grower answers requests only; use its service instead of a file." in done.err
+    done = espalier("score", bundle, "in.csv", "out.csv", "--pictures", "maps")
+    assert (done.code, done.out) == (2, "")
+    assert "espalier: --pictures is for a model of pictures: got Grower." in done.err
 
 
 def test_ctrl_c_is_no_traceback(espalier: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:

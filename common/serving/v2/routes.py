@@ -133,14 +133,18 @@ def add_inference_v2(
         await _send_json(send, {"name": slot.system.short_name, "ready": True}, live)
 
     async def infer(scope: Scope, receive: Receive, send: Send) -> None:
+        with slot_of(scope).room.hold(scope, receive, limits.batch_body_bytes) as held_receive:
+            await infer_held(scope, held_receive, send)
+
+    async def infer_held(scope: Scope, receive: Receive, send: Send) -> None:
         watch.admit()
         slot, live = live_of(scope)
         json_bytes = _json_bytes(scope)
-        body = await read_all(scope, receive, limits.batch_body_bytes)
+        body = await read_all(scope, receive, max(limits.batch_body_bytes, slot.body_bytes))
         if "version" not in scope["path_params"]:
             live = slot.choose(scope)
         try:
-            async with asyncio.timeout(limits.deadline_s):
+            async with asyncio.timeout(slot.limits.deadline_s):
                 asked, outputs, decision = await answer(scope, live, body, json_bytes, receive)
                 head = {"model_name": slot.system.short_name, "model_version": live.version}
                 head |= {"id": asked.id} if asked.id is not None else {}
@@ -151,7 +155,7 @@ def add_inference_v2(
                 many = len(outputs) > 0 and len(outputs[0][2]) >= TABLE_ROWS
                 content, json_part = (await held(scope, large(write)))[0] if many else write()
         except TimeoutError:
-            expected = f"one within {limits.deadline_s:g} s"
+            expected = f"one within {slot.limits.deadline_s:g} s"
             raise DeadlineExceeded("no answer in time", expected=expected, fix="send fewer rows") from None
         await _send(send, content, live, json_part, decision)
         if slot.rival:

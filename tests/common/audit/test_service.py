@@ -129,6 +129,14 @@ def test_a_database_that_is_away_stops_no_answer_unless_it_is_required(
             assert (unknown.status_code, "127.0.0.1" in unknown.text) == (503, False)
 
 
+def test_what_waits_is_bounded_in_bytes_too(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.post(URL, json={"age": 20})
+    assert "espalier_audit_dropped_rows_total 0.0" in client.get("/metrics").text
+    monkeypatch.setattr(common.audit.recorder, "MOST_BYTES", 0)
+    client.post(URL, json={"age": 20})
+    assert "espalier_audit_dropped_rows_total 1.0" in client.get("/metrics").text
+
+
 def test_a_predictor_of_a_notebook_is_not_on_record() -> None:
     with TestClient(create_app("toy", systems=[SYSTEM], predictors={"toy.adder": Adder(1)})) as client:
         assert "x-decision-id" not in client.post(URL, json={"age": 20}).headers

@@ -84,6 +84,24 @@ def test_retention_and_export_page_by_page(store: Store, monkeypatch: pytest.Mon
     assert [row["time"] for row in store.export()] == [4, 4]
 
 
+def test_an_export_holds_a_few_large_records_at_once_and_names_each_row(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.audit.store.CHUNK_BYTES", 30)  # one record has about 12 bytes
+    store.add([decision(f"{i:024d}", float(i)) for i in range(9)] + [decision(A, 9.0, rows=2)])
+    keys = [row["decision_id"] for row in store.export()]
+    assert keys == [f"{i:024d}.0" for i in range(9)] + [f"{A}.0", f"{A}.1"]
+
+
+def test_a_tally_counts_rows_and_labels_of_one_version_without_its_shadow(store: Store) -> None:
+    others = [decision(C, role="shadow"), decision("d" * 24, version="8")]
+    store.add([decision(A), decision(B, rows=3), *others])
+    store.label([(A, "missed"), (f"{B}.1", "false_alarm"), (f"{B}.2", "missed"), ("d" * 24, "missed")], "shop", 2000.0)
+    rows, labels = store.tally("toy.adder", "7")
+    assert (rows, dict(labels)) == (4, {"missed": 2, "false_alarm": 1})
+    assert store.tally("toy.adder", "9") == (0, [])
+
+
 def test_erased_content_is_not_left_in_the_file(tmp_path) -> None:
     file = tmp_path / "audit.db"
     store = Store(f"sqlite:///{file}")

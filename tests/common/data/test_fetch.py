@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 
 from common.config import settings
@@ -12,28 +9,10 @@ from common.errors import DataCorrupted, DataError, DatasetUnavailable
 
 
 @pytest.fixture
-def server(content):
-    """A web server; `server.answer` is (status, promised length, body), `server.asked` the paths requested."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            web.asked.append(self.path)
-            status, length, body = web.answer
-            self.send_response(status)
-            self.send_header("Content-Length", str(length))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    web.answer, web.asked = (200, len(content), content), []
-    web.url = f"http://127.0.0.1:{web.server_port}"
-    threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield web
-    web.shutdown()
-    web.server_close()
+def server(server, content):
+    """It has the file."""
+    server.answer = (200, len(content), content)
+    return server
 
 
 @pytest.fixture

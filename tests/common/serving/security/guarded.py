@@ -46,7 +46,7 @@ def make_app(settings: Settings) -> FastAPI:
     metrics = Metrics()
     install(app, metrics.rejected)
     app.state.rejected = metrics.rejected
-    app.add_middleware(Observe, record=Record(metrics), rejected=metrics.rejected, most_body_bytes=1000)
+    app.add_middleware(Observe, record=Record(metrics), rejected=metrics.rejected, most_body_bytes=lambda path: 1000)
     gate = secure(app, settings, ["toy.adder", "toy.other"], metrics.rejected)
 
     async def who(request: Request) -> dict[str, Any]:

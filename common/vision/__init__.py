@@ -1,0 +1,1 @@
+"""Pictures: decoding what people send, pretrained backbones from a folder, near-duplicates."""
