@@ -71,7 +71,7 @@ class Pruning:
 
     @cached_property
     def modules(self) -> set[str]:
-        """What the command line, the services, the systems and the files that call them reach."""
+        """What the command line, the services, the systems, the example and the files that call them reach."""
         own = [m for m in self.known if any(f"{m}.".startswith(f"{record.name}.") for record in self.systems)]
         services = [m for v in self.verticals for m in (v, f"{v}.service")]
         called = [
@@ -80,7 +80,13 @@ class Pruning:
             if name.partition("/")[0] in ("Makefile", "pyproject.toml", ".ci", "deploy") and file.text
             for module in named(file.text, self.known, {FRAME})
         ]
-        return reach([*COMMAND, *services, *own, *called], self.known)
+        taught = [
+            module
+            for name, file in self.tree.items()
+            if name.startswith("examples/") and name.endswith(".py")
+            for module in code(name, file.content).imports & self.known.keys()
+        ]
+        return reach([*COMMAND, *services, *own, *called, *taught], self.known)
 
     @cached_property
     def files(self) -> list[str]:

@@ -34,14 +34,14 @@ def test_the_imagenet_weights_see_a_natural_edge_better_than_noise(models):
 
 
 def test_a_changed_or_missing_file_is_named(models):
-    spoilt = models / "group34-shard1of1"
-    load_mobilenet()  # it is a file behind the last map and is not read
-    spoilt = models / "group32-shard1of1"
+    (models / "group32-shard1of1").write_bytes(b"")
+    load_mobilenet()  # that is a file behind the last map and is not read
+    spoilt = models / "group44-shard1of1"
     content = bytearray(spoilt.read_bytes())
     content[7] ^= 1
     spoilt.write_bytes(content)
-    with pytest.raises(ModelUnavailable, match=r"group32-shard1of1: a file of the backbone changed: got sha256"):
+    with pytest.raises(ModelUnavailable, match=r"group44-shard1of1: a file of the backbone changed: got sha256"):
         load_mobilenet()
     spoilt.unlink()
-    with pytest.raises(ModelUnavailable, match=r"group32-shard1of1: .* is missing; set ESPALIER_MODELS"):
+    with pytest.raises(ModelUnavailable, match=r"group44-shard1of1: .* is missing; set ESPALIER_MODELS"):
         load_mobilenet()
