@@ -62,7 +62,7 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     seen = look(config, fitted, split)
     seconds = Seconds(data=loaded - started, train=0.0, evaluate=time.perf_counter() - loaded)
     report = assess(config, fitted, split, seen, "bundle", seconds)
-    return report, [_defects(report), _promises(fitted, split["test"], seen), _pictures(split["test"], seen)]
+    return report, [_promises(fitted, split["test"], seen), _pictures(split["test"], seen)]
 
 
 def restored(bundle: Bundle, config: Config) -> Inspector:
@@ -180,25 +180,6 @@ def _slices(test: Pictures, score: np.ndarray, threshold: float) -> list[Slice]:
         metrics = {"image_auroc": auroc, "detection_rate": rate(own > threshold)}
         found.append(Slice(name="defect", group=str(kind), metrics=metrics))
     return found
-
-
-def _defects(report: Report) -> Section:
-    rows = [
-        {
-            "defect": part.group,
-            "pictures": part.metrics["image_auroc"].n,
-            "image AUROC": part.metrics["image_auroc"].value,
-            "found at the promised rate": f"{part.metrics['detection_rate'].value:.1%}",
-        }
-        for part in report.slices
-    ]
-    rates = {name: report.metrics[name] for name in ("false_alarm_rate", "seen_before_rate")}
-    told = {name: f"{m.value:.1%} [{m.low:.1%}, {m.high:.1%}]" for name, m in rates.items()}
-    text = (
-        f"Good parts that raise an alarm: {told['false_alarm_rate']}. "
-        f"Good test pictures with a near-duplicate in training: {told['seen_before_rate']}."
-    )
-    return Section("Defects", text, table=rows)
 
 
 def _promises(fitted: Fitted, test: Pictures, seen: Seen) -> Section:

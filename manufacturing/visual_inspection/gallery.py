@@ -44,7 +44,9 @@ def gallery(test: Pictures, score: np.ndarray, heat: Sequence[np.ndarray], thres
         one.grid(visible=False)
         for spine in one.spines.values():
             spine.set_visible(False)
-    entitle(figure, f"Pictures and heat maps, kind by kind; an alarm above {threshold:.2f}")
+    title = f"Pictures and heat maps, kind by kind; an alarm above {threshold:.2f}"
+    entitle(figure, title)
+    figure.set_label(f"{title}. Kinds: {', '.join(kinds)}.")
     return figure
 
 
