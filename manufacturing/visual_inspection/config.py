@@ -30,7 +30,7 @@ class CropSettings(Strict):
     defective: float = Field(0.6, gt=0, lt=1, description="share that gets a defect")
 
 
-class Bank(Strict):
+class BankSettings(Strict):
     """The memory bank: constant memory whatever the number of good parts."""
 
     size: int = Field(3000, ge=1, description="patches remembered")
@@ -45,7 +45,7 @@ class GaussianSettings(Strict):
     dimensions: int = Field(512, ge=1, description="channels that are used, at most")
 
 
-class Tiles(Strict):
+class TileSettings(Strict):
     """A picture with more than `side` x `side` pixels after scaling goes through the network in such tiles."""
 
     side: int = Field(1024, ge=256, multiple_of=16, description="pixels")
@@ -68,10 +68,10 @@ class Config(Strict):
     thaw: bool = Field(True, description="train the segmenter's backbone along, but for its finest layers")
     segmenter: Optimisation = Optimisation(epochs=5, learning_rate=2e-3, backbone_rate=0.3)
     reconstruction: Optimisation = Optimisation(epochs=2, learning_rate=2e-3)
-    bank: Bank = Bank()
+    bank: BankSettings = BankSettings()
     gaussian: GaussianSettings = GaussianSettings()
     pretraining: Pretraining = Pretraining()
-    tiles: Tiles = Tiles()
+    tiles: TileSettings = TileSettings()
     base: str = Field("", description="bundle to update by feedback, instead of training: a folder or models:/...")
     feedback: str = Field("", description="folder with false_alarm/ and missed/, or `audit`: labelled decisions")
     regression: str = Field("audit", description="pictures that old and new must decide: a folder, or those on record")
