@@ -61,6 +61,8 @@ def test_every_detector_is_restored_into_its_empty_shape(fitted):
     name, config, found = fitted
     empty = EMPTY[name](found.inspector.backbone, config)
     empty.load_state_dict(found.inspector.detectors[name].state_dict())
+    restored, kept = empty.eval().state_dict(), found.inspector.detectors[name].state_dict()
+    assert all(torch.equal(restored[key], value) for key, value in kept.items())
 
 
 def test_every_detector_of_the_config_can_be_fitted_and_restored():
