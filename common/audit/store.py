@@ -38,6 +38,7 @@ TOGETHER = 64  # records in one statement, below the 999 parameters of an old SQ
 ZLIB = b"x"  # the first byte of what it compresses, and of no JSON list or object
 SMALL = 2048  # bytes; compressing less costs more time (20 µs) than its room is worth
 CHUNK = 1000  # records deleted, or read for an export, in one transaction
+MOST_TRIES = 3  # to make two tables, each of which another thread or replica may make first
 CHUNK_BYTES = 32 * 1024**2  # read for an export: 1,000 pictures would take gigabytes
 
 
@@ -249,12 +250,22 @@ class Store:
                 connection.execute(delete(decisions).where(decisions.c.id.in_(keys)))
         return len(keys)
 
+    def _make(self) -> None:
+        """The tables that are missing, while other threads and replicas may do the same."""
+        for left in reversed(range(MOST_TRIES)):
+            try:
+                tables.create_all(self._engine)
+                break
+            except SQLAlchemyError:  # one that was missing a moment ago is made by another now
+                if not left:
+                    raise
+        self._made = True
+
     @contextmanager
     def _begin(self) -> Iterator[Connection]:
         try:
             if not self._made:
-                tables.create_all(self._engine)
-                self._made = True
+                self._make()
             with self._engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
