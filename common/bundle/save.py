@@ -59,9 +59,12 @@ def save_bundle(
     `data` must hold `simulated` (bool); `examples` are requests, answered here by the staged bundle
     itself to become the golden pairs. `folder` defaults to `<home>/bundles/<system>/<version>`.
     """
+    import numpy as np
     from safetensors.numpy import save
 
-    contents: dict[str, bytes] = {name: save(dict(tensors)) for name, tensors in arrays.items()}
+    # In the order of their indices: the library writes memory as it lies, transposed ones wrongly.
+    ordered = {name: {key: np.ascontiguousarray(value) for key, value in some.items()} for name, some in arrays.items()}
+    contents: dict[str, bytes] = {name: save(tensors) for name, tensors in ordered.items()}
     contents |= dict(files or {})
     contents |= {
         "preprocess.json": _json(preprocess),

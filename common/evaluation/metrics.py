@@ -54,6 +54,23 @@ def ap(y: Any, p: Any, weight: Any = None) -> float:
     return float((found[seen] * hits[seen] / (hits[seen] + alarms[seen])).sum() / positive[-1])
 
 
+def f1(y: Any, p: Any, weight: Any = None) -> float:
+    """Harmonic mean of precision and recall of a decision `p` of 0 or 1; 0 when nothing is found."""
+    labels, decided, weights = _arrays(y, p, weight)
+    found = weights @ (labels * decided)
+    return float(2 * found / (weights @ labels + weights @ decided)) if found else 0.0
+
+
+def f1_max(y: Any, p: Any, weight: Any = None) -> float:
+    """F1 at the threshold that is best for these very rows: above what any threshold chosen before would reach."""
+    positive, negative = _cumulative(y, p, weight)
+    if not positive[-1]:
+        return float("nan")
+    hits = positive[-1] - np.concatenate([[0.0], positive[:-1]])
+    alarms = negative[-1] - np.concatenate([[0.0], negative[:-1]])
+    return float((2 * hits / (hits + alarms + positive[-1])).max())
+
+
 def brier(y: Any, p: Any, weight: Any = None) -> float:
     """Mean squared error of the probability (Brier 1950)."""
     return float(np.average(np.square(np.asarray(p) - np.asarray(y)), weights=weight))

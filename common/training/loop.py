@@ -120,11 +120,14 @@ def fit_dataset(
 
 
 def _accelerator() -> Accelerator:
-    """A GPU where there is one, with half precision where it is built in."""
+    """A GPU where there is one, with half precision where the hardware has it: on a CPU that takes half the time."""
     gpu = torch.cuda.is_available()
+    cpu = torch.cpu.get_capabilities()
+    built_in = cpu.get("avx512_bf16") or cpu.get("amx_bf16")
+    half = torch.cuda.is_bf16_supported(including_emulation=False) if gpu else built_in
     return Accelerator(
         cpu=not gpu,
-        mixed_precision="bf16" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "no",
+        mixed_precision="bf16" if half else "no",
         dataloader_config=DataLoaderConfiguration(split_batches=True),  # the same steps on any number of processes
     )
 

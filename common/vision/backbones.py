@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from common.errors import ModelUnavailable, UsageError
@@ -157,10 +159,26 @@ def _shrinking(
     return found
 
 
-def freeze_below(backbone: nn.Module, stride: int) -> None:
-    """Freeze all that the map at this stride is made of; what comes after stays as it is."""
-    known = {name: parameter for name, parameter in backbone.named_parameters() if parameter.requires_grad}
-    map_ = backbone(torch.zeros(1, 3, SIDE, SIDE))[backbone.strides.index(stride)]
-    used = torch.autograd.grad(map_.sum(), list(known.values()), allow_unused=True)
-    for parameter, gradient in zip(known.values(), used, strict=True):
-        parameter.requires_grad_(gradient is None)
+def cut(backbone: nn.Module, stride: int, coarsest: int) -> tuple[nn.Module, nn.Module]:
+    """Copies of the part up to the map at a stride, and of the part that makes the coarser maps from it, as a list.
+
+    Maps beyond the coarsest stride are left out, with all that only they need.
+    """
+    first, last = (backbone.strides.index(wanted) for wanted in (stride, coarsest))
+    below, above = (torch.fx.symbolic_trace(deepcopy(backbone)) for _ in range(2))
+    (*_, output) = below.graph.nodes
+    output.args = (output.args[0][first],)
+    (picture, *_, output) = above.graph.nodes
+    maps = output.args[0]
+    with above.graph.inserting_before(picture):
+        known = above.graph.placeholder("known")
+    maps[first].replace_all_uses_with(known)
+    output.args = (list(maps[first + 1 : last + 1]),)
+    for part in (below, above):
+        part.graph.eliminate_dead_code()
+    above.graph.erase_node(picture)
+    for part in (below, above):
+        part.recompile()
+        part.delete_all_unused_submodules()
+        part.train(backbone.training)
+    return below, above

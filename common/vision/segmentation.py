@@ -1,4 +1,4 @@
-"""How well a map finds the pixels of defects: pixel AUROC and AUPRO, with intervals over pictures.
+"""How well a map finds the pixels of defects: AUROC, best F1 and AUPRO, with intervals over pictures.
 
 Scores are counted in bins, so that fifty million pixels take no memory and resampling pictures costs nothing.
 AUPRO is the mean overlap with each connected defect against the false-positive rate, up to a rate of 0.3, divided by
@@ -16,6 +16,7 @@ from common.evaluation.metrics import interval
 from common.evaluation.report import Metric
 
 MOST_FALSE = 0.3
+NAMES = ("pixel_auroc", "pixel_f1_max", "aupro")
 
 
 @dataclass
@@ -40,18 +41,18 @@ class PixelCounts:
         self.overlap.append(np.append(shares, count))
 
     def metrics(self, repeats: int = 200, seed: int = 0) -> dict[str, Metric]:
-        """`pixel_auroc` and `aupro` with 95 % bootstrap intervals over pictures; n is the number of pictures."""
+        """`NAMES` with 95 % bootstrap intervals over pictures; n is the number of pictures."""
         good, bad, overlap = (np.array(values) for values in (self.good, self.bad, self.overlap))
         rng, n = np.random.default_rng(seed), len(good)
         # Pictures with a defect and without are drawn apart, so that both are always there.
         strata = [np.flatnonzero(bad.sum(1) > 0), np.flatnonzero(bad.sum(1) == 0)]
-        draws = np.empty((repeats, 2))
+        draws = np.empty((repeats, len(NAMES)))
         for repeat in range(repeats):
             drawn = np.concatenate([rng.choice(rows, len(rows)) for rows in strata])
-            draws[repeat] = _both(good[drawn].sum(0), bad[drawn].sum(0), overlap[drawn].sum(0))
-        values = _both(good.sum(0), bad.sum(0), overlap.sum(0))
+            draws[repeat] = _measured(good[drawn].sum(0), bad[drawn].sum(0), overlap[drawn].sum(0))
+        values = _measured(good.sum(0), bad.sum(0), overlap.sum(0))
         found = {}
-        for column, name in enumerate(("pixel_auroc", "aupro")):
+        for column, name in enumerate(NAMES):
             low, high = interval(values[column], draws[:, column])
             found[name] = Metric(value=values[column], low=low, high=high, n=n)
         return found
@@ -61,12 +62,14 @@ def _from_above(counts: np.ndarray) -> np.ndarray:
     return np.cumsum(counts[::-1])[::-1]
 
 
-def _both(good: np.ndarray, bad: np.ndarray, overlap: np.ndarray) -> tuple[float, float]:
+def _measured(good: np.ndarray, bad: np.ndarray, overlap: np.ndarray) -> tuple[float, float, float]:
     below = np.cumsum(good) - good / 2
     auroc = float(bad @ below / (bad.sum() * good.sum()))
-    false = np.append(_from_above(good) / good.sum(), 0.0)[::-1]
+    hits, alarms = _from_above(bad), _from_above(good)
+    f1_max = float((2 * hits / (hits + alarms + bad.sum())).max())
+    false = np.append(alarms / good.sum(), 0.0)[::-1]
     share = np.append(overlap[:-1] / overlap[-1], 0.0)[::-1]
     limit = float(np.interp(MOST_FALSE, false, share))
     kept = false < MOST_FALSE
     aupro = np.trapezoid(np.append(share[kept], limit), np.append(false[kept], MOST_FALSE)) / MOST_FALSE
-    return auroc, float(aupro)
+    return auroc, f1_max, float(aupro)

@@ -45,12 +45,12 @@ def _report(config: Config, preset: str, protocol: Protocol) -> Report:
     started = time.perf_counter()
     detectors: tuple[Detector, ...] = ("supervised", "bank") if protocol == "labelled" else config.detectors
     config = config.model_copy(update={"protocol": protocol, "detectors": detectors})
-    split = load(config).split(protocol, config.held_back, config.seed)
+    split = load(config).split(protocol, config.seed)
     loaded = time.perf_counter()
-    fitted = fit(config, split["train"], split["valid"])
+    fitted = fit(config, split["train"])
     trained = time.perf_counter()
     others = ROWS[protocol]
-    rivals = fit(config.model_copy(update={"detectors": others}), split["train"], split["valid"]) if others else None
+    rivals = fit(config.model_copy(update={"detectors": others}), split["train"]) if others else None
     began = time.perf_counter()
     seen = look(config, fitted, split, rivals)
     seconds = Seconds(data=loaded - started, train=trained - loaded, evaluate=time.perf_counter() - began)

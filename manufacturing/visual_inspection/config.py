@@ -1,7 +1,7 @@
 """What can be set for visual inspection, and the presets.
 
 sample     simulated tiles, no file needed, about 15 s
-reference  magnetic tiles, ImageNet backbone, about ten minutes; bench: three protocols, about half an hour on two cores
+reference  magnetic tiles, ImageNet backbone, about a quarter of an hour; bench: three protocols, 40 min on two cores
 speed      the same with hardly any training; bench: pictures per second and memory
 """
 
@@ -33,9 +33,9 @@ class CropSettings(Strict):
 class BankSettings(Strict):
     """The memory bank: constant memory whatever the number of good parts."""
 
-    size: int = Field(3000, ge=1, description="patches remembered")
-    candidates: int = Field(30_000, ge=1, description="patches that the coreset is chosen from")
-    dimensions: int = Field(128, ge=1, description="of the random projection")
+    size: int = Field(60_000, ge=10, description="patches remembered, in equal blocks by fold")
+    candidates: int = Field(60_000, ge=10, description="patches that they are chosen from")
+    dimensions: int = Field(32, ge=1, description="principal components")
 
 
 class GaussianSettings(Strict):
@@ -62,11 +62,13 @@ class Config(Strict):
     detectors: tuple[Detector, ...] = Field(("synthetic", "bank"), min_length=1, description="scores are added")
     backbone: str = Field(ID, description="that, random, own (pre-trained on the good parts) or torchvision's name")
     scale: float = Field(1.0, gt=0, le=2, description="pictures are resized by this, their shape is kept")
-    held_back: float = Field(0.2, gt=0, lt=1, description="share of good parts kept for calibration")
+    folds: int = Field(
+        3, ge=2, le=10, description="of the good parts: a detector learns without each, and is set by it"
+    )
     false_alarms_per_1000: float = Field(50, gt=0, lt=1000, description="promised: at most so many good parts alarm")
     crops: CropSettings = CropSettings()
     thaw: bool = Field(True, description="train the segmenter's backbone along, but for its finest layers")
-    segmenter: Optimisation = Optimisation(epochs=5, learning_rate=2e-3, backbone_rate=0.3)
+    segmenter: Optimisation = Optimisation(epochs=6, learning_rate=2e-3, backbone_rate=0.3)
     reconstruction: Optimisation = Optimisation(epochs=2, learning_rate=2e-3)
     bank: BankSettings = BankSettings()
     gaussian: GaussianSettings = GaussianSettings()
@@ -96,8 +98,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "crops": {"count": 320, "side": 64},
         "detectors": ("synthetic",),
         "thaw": False,
-        "segmenter": {"epochs": 16, "batch": 16},
-        "bank": {"size": 300, "candidates": 2000, "dimensions": 64},
+        "folds": 2,
+        "segmenter": {"epochs": 12, "batch": 16},
+        "bank": {"size": 300, "candidates": 2000},
         "gaussian": {"patches": 2000, "dimensions": 64},
     },
     "reference": {},

@@ -22,6 +22,7 @@ from manufacturing.visual_inspection.config import Config, Protocol
 from manufacturing.visual_inspection.simulator import SIMULATED, simulate
 
 PUBLISHED = "magnetic-tile"
+PUBLISHED_SPLIT: Protocol = "published-split"
 MEMBER = re.compile(r"MT_(\w+)/Imgs/(exp\d+_num_(\d+))\.jpg")
 GAP = 40
 """Frames between two tiles: the exposures of one tile lie 15 to 40 frames apart."""
@@ -71,8 +72,28 @@ class Pictures:
         """The pictures of one kind."""
         return self.rows(np.flatnonzero(self.kind == kind))
 
-    def split(self, protocol: Protocol, held_back: float, seed: int) -> dict[str, Pictures]:
-        """train, valid and test; no tile is both in train and in valid, which has good parts only.
+    def unit(self, protocol: Protocol) -> np.ndarray:
+        """int (pictures,): what is new when a part is inspected: a tile, by the published split a picture."""
+        return np.arange(len(self)) if protocol == PUBLISHED_SPLIT else self.tile
+
+    def folds(self, config: Config) -> np.ndarray:
+        """int (pictures,): the fold of each, drawn by units, so that a held-back one is as new as those of the test.
+
+        Raises `AuditError` when there are fewer good units than folds.
+        """
+        unit = self.unit(config.protocol)
+        good = np.unique(unit[self.defective == 0])
+        if len(good) < config.folds:
+            got, expected = f"{len(good)} good parts", f"at least {config.folds}, one for each fold"
+            raise AuditError("too few good parts to train on", where=self.id, got=got, expected=expected)
+        rng = np.random.default_rng(config.seed)
+        others = np.setdiff1d(unit, good)
+        order = np.concatenate([rng.permutation(good), rng.permutation(others)])
+        fold = dict(zip(order.tolist(), (np.arange(len(order)) % config.folds).tolist(), strict=True))
+        return np.array([fold[one] for one in unit.tolist()])
+
+    def split(self, protocol: Protocol, seed: int) -> dict[str, Pictures]:
+        """train and test.
 
         `published-split` trains on the listed good parts though their tiles may be in test at another exposure;
         `tile-disjoint` drops those. Test is the same. `labelled` cuts all tiles in two halves, and the half that is
@@ -86,16 +107,10 @@ class Pictures:
         train = ~tested
         if protocol == "tile-disjoint":
             train &= ~np.isin(self.tile, self.tile[tested])
-        good = self.kind == GOOD
-        tiles = np.unique(self.tile[train & good])
-        drawn = np.random.default_rng(seed).permutation(tiles)[: max(1, round(held_back * len(tiles)))]
-        held = np.isin(self.tile, drawn)
-        parts = {"train": train & ~held, "valid": train & held & good, "test": tested}
-        found = {name: self.rows(np.flatnonzero(rows)) for name, rows in parts.items()}
-        for name in ("train", "valid"):
-            if not (found[name].kind == GOOD).any():
-                raise AuditError(f"the {name} part must hold good parts", where=self.id)
-        if protocol != "published-split" and set(found["train"].tile) & set(found["test"].tile):
+        found = {name: self.rows(np.flatnonzero(rows)) for name, rows in (("train", train), ("test", tested))}
+        if not (found["train"].kind == GOOD).any():
+            raise AuditError("the train part must hold good parts", where=self.id)
+        if protocol != PUBLISHED_SPLIT and set(found["train"].tile) & set(found["test"].tile):
             raise AuditError("train and test share tiles", where=self.id)
         return found
 

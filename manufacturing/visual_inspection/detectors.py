@@ -1,7 +1,7 @@
 """The detectors: each maps a standardised picture and the frozen features of it to one number per 8 x 8 pixels.
 
 `forward(picture, features)` takes (batch, 1, height, width), sides divisible by 16, and maps of a frozen backbone at
-strides 8 and 16; it gives (batch, height / 8, width / 8), larger where a defect is more likely. `share` is the part of
+`STRIDES`; it gives (batch, height / 8, width / 8), larger where a defect is more likely. `share` is the part of
 a map whose mean is its score of a picture, chosen on good parts with synthetic defects.
 """
 
@@ -15,60 +15,97 @@ from torch.nn import functional
 
 STRIDE = 8
 """Pixels of the picture between two cells of a map."""
+STRIDES = (STRIDE // 2, STRIDE, 2 * STRIDE)
+"""Strides of the frozen features."""
 FLAT = 64
 """Side of the average part."""
 
 
-class MemoryBank(nn.Module):
+class Crossed(nn.Module):
+    """One detector for each member, which has learnt without one fold; maps are (batch, members, h, w)."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.share = members[0].share
+
+    def forward(self, picture: Tensor, features: Sequence[Tensor]) -> Tensor:
+        """The maps of all members."""
+        return torch.stack([member(picture, features) for member in self.members], dim=1)
+
+
+class Patches(nn.Module):
+    """Patches of the frozen features at strides 8 and 16, in few dimensions; `stride` is that of their places."""
+
+    shift: Tensor
+    projection: Tensor
+
+    def __init__(self, channels: Sequence[int], stride: int, dimensions: int) -> None:
+        """`channels` are those of all frozen features."""
+        super().__init__()
+        self.stride = stride
+        self.register_buffer("shift", torch.zeros(sum(channels[1:])))
+        self.register_buffer("projection", torch.zeros(sum(channels[1:]), dimensions))
+
+    def patches(self, features: Sequence[Tensor]) -> Tensor:
+        """(batch, h, w, channels): both maps, each patch the mean with its neighbours."""
+        fine, coarse = (functional.avg_pool2d(f, 3, 1, 1, count_include_pad=False) for f in features[1:])
+        both = [fine, _twice(coarse)] if self.stride == STRIDE else [functional.avg_pool2d(fine, 2), coarse]
+        return torch.cat(both, dim=1).permute(0, 2, 3, 1)
+
+    def embed(self, features: Sequence[Tensor]) -> Tensor:
+        """(batch, h, w, dimensions): patches around their mean, projected."""
+        return (self.patches(features) - self.shift) @ self.projection
+
+    @staticmethod
+    def nearest(x: Tensor, bank: Tensor) -> Tensor:
+        """(batch, h, w): squared distance of x (batch, h, w, dimensions) to the nearest of bank (n, dimensions), by the
+        dot products that hardware is fast at."""
+        flat = x.flatten(0, -2)
+        least = torch.addmm((bank * bank).sum(-1), flat, bank.T, alpha=-2).amin(-1)
+        return ((flat * flat).sum(-1) + least).clamp(min=0).unflatten(0, x.shape[:-1])
+
+
+class MemoryBank(Patches):
     """Distance to the nearest remembered patch of a good part (PatchCore, Roth et al., 2022, arXiv:2106.08265).
 
-    The bank holds `size` patches of `dimensions` numbers, whatever the number of pictures.
+    The bank holds `size` patches of `dimensions` numbers, whatever the number of pictures, in blocks by the fold of the
+    picture; each member knows all blocks but one. Maps are (batch, members, h, w).
     """
 
     share = 0.03
     bank: Tensor
-    shift: Tensor
-    projection: Tensor
 
-    def __init__(self, channels: Sequence[int], size: int, dimensions: int) -> None:
-        super().__init__()
-        self.register_buffer("bank", torch.zeros(size, dimensions))
-        self.register_buffer("shift", torch.zeros(sum(channels)))
-        self.register_buffer("projection", torch.zeros(sum(channels), dimensions))
-
-    def patches(self, features: Sequence[Tensor]) -> Tensor:
-        """(batch, h, w, channels) at stride 8: both maps, each patch the mean with its neighbours."""
-        fine, coarse = (functional.avg_pool2d(f, 3, 1, 1, count_include_pad=False) for f in features)
-        return torch.cat([fine, _twice(coarse)], dim=1).permute(0, 2, 3, 1)
-
-    def embed(self, features: Sequence[Tensor]) -> Tensor:
-        """(batch, h, w, dimensions): patches around their mean, at random projected."""
-        return (self.patches(features) - self.shift) @ self.projection
+    def __init__(self, channels: Sequence[int], folds: int, size: int, dimensions: int) -> None:
+        super().__init__(channels, 2 * STRIDE, dimensions)
+        self.register_buffer("bank", torch.zeros(folds, size // folds, dimensions))
 
     def forward(self, picture: Tensor, features: Sequence[Tensor]) -> Tensor:
-        """Euclidean distance, by the dot products that hardware is fast at."""
+        """The frozen features alone are used."""
         x = self.embed(features)
-        squared = (x * x).sum(-1, keepdim=True) - 2 * (x @ self.bank.T) + (self.bank * self.bank).sum(-1)
-        return squared.amin(-1).clamp(min=0).sqrt()
+        blocks = [self.nearest(x, block) for block in self.bank]  # one by one: all at once take gigabytes
+        known = [[block for other, block in enumerate(blocks) if other != member] for member in range(len(blocks))]
+        return _twice(torch.stack([torch.stack(some).amin(0).sqrt() for some in known], dim=1))
 
 
-class Excuses(MemoryBank):
+class Excuses(Patches):
     """Patches that operators said are good though they raised an alarm: where one is seen again, nothing is raised.
 
     Not a detector of its own. `SIZE` patches at most; places that are still free are far from everything.
     """
 
     SIZE, DIMENSIONS, FAR = 500, 64, 1e4
+    bank: Tensor
     radius: Tensor
 
     def __init__(self, channels: Sequence[int]) -> None:
-        super().__init__(channels, self.SIZE, self.DIMENSIONS)
-        self.bank += self.FAR
+        super().__init__(channels, STRIDE, self.DIMENSIONS)
+        self.register_buffer("bank", torch.full((self.SIZE, self.DIMENSIONS), self.FAR))
         self.register_buffer("radius", torch.tensor(1.0))
 
     def excused(self, features: Sequence[Tensor]) -> Tensor:
         """Bool (batch, h, w): which cells are alike an excused one."""
-        return self(features[0], features) < self.radius
+        return self.nearest(self.embed(features), self.bank).sqrt() < self.radius
 
 
 class Gaussian(nn.Module):
@@ -91,34 +128,34 @@ class Gaussian(nn.Module):
 
     def forward(self, picture: Tensor, features: Sequence[Tensor]) -> Tensor:
         """`root` is a root of the inverse covariance: root @ root.T."""
-        x = features[1].index_select(1, self.channels).permute(0, 2, 3, 1)
+        x = features[2].index_select(1, self.channels).permute(0, 2, 3, 1)
         squared = ((x - self.mean) @ self.root).square().sum(-1)
         return _twice((squared + 1).log()[:, None])[:, 0]
 
 
 class Segmenter(nn.Module):
-    """Log-odds of a defect: a backbone that is trained along, and a decoder that joins its maps at strides 4 to 16.
+    """Log-odds of a defect: the coarser layers of a backbone, trained along, and a decoder that joins strides 4 to 16.
 
     Taught with synthetic defects, or with labelled ones too. After DRAEM's discriminative half (Zavrtanik et al., 2021,
-    arXiv:2108.07610), on a pretrained net instead of one from scratch.
+    arXiv:2108.07610), on a pretrained net instead of one from scratch. The layers up to stride 4 stay those of the
+    frozen backbone: they are edges and spots, and a third of the time.
     """
 
     share = 0.003
 
-    def __init__(self, backbone: nn.Module, width: int = 64) -> None:
+    def __init__(self, above: nn.Module, channels: Sequence[int], width: int = 64) -> None:
+        """`above` maps the features at stride 4 to those at 8 and 16; `channels` are those of all three."""
         super().__init__()
-        self.backbone = backbone
-        self.places = [backbone.strides.index(stride) for stride in (4, 8, 16)]
-        self.lateral = nn.ModuleList(_block(backbone.channels[place], width, 1) for place in self.places)
+        self.above = above
+        self.lateral = nn.ModuleList(_block(size, width, 1) for size in channels)
         self.drop = nn.Dropout2d(0.1)
         self.join = nn.ModuleList(_block(2 * width, width) for _ in range(2))
         self.out = nn.Conv2d(width, 1, 1)
 
-    def forward(self, picture: Tensor, features: Sequence[Tensor] = ()) -> Tensor:
-        """The frozen features are not used."""
-        maps = self.backbone(picture.expand(-1, 3, -1, -1))
-        laterals = zip(self.lateral, self.places, strict=True)
-        fine, middle, coarse = (lateral(self.drop(maps[place])) for lateral, place in laterals)
+    def forward(self, picture: Tensor, features: Sequence[Tensor]) -> Tensor:
+        """Of the frozen features the finest is used."""
+        maps = features[0], *self.above(features[0])
+        fine, middle, coarse = (lateral(self.drop(map_)) for lateral, map_ in zip(self.lateral, maps, strict=True))
         x = self.join[0](torch.cat([_twice(coarse), middle], dim=1))
         return self.out(self.join[1](torch.cat([x, functional.avg_pool2d(fine, 2)], dim=1)))[:, 0]
 

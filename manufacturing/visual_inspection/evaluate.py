@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.bundle import Bundle
 from common.data.card import load_card
 from common.errors import DataError
-from common.evaluation.conformal import lowest_rate, threshold_for
-from common.evaluation.metrics import auc, bootstrap, wilson
+from common.evaluation.conformal import Calibration
+from common.evaluation.metrics import auc, bootstrap, f1, f1_max, wilson
 from common.evaluation.page import Section
 from common.evaluation.plots import score_distribution
 from common.evaluation.report import Metric, Published, Report, Seconds, Slice
@@ -30,14 +30,15 @@ from manufacturing.visual_inspection import SYSTEM
 from manufacturing.visual_inspection.config import OWN, Config
 from manufacturing.visual_inspection.data import GOOD, PUBLISHED, Pictures, load, seen_before
 from manufacturing.visual_inspection.detectors import Excuses
-from manufacturing.visual_inspection.fit import EMPTY, Fitted, channels_of, maps_of, raw_scores
+from manufacturing.visual_inspection.fit import Fitted, maps_of, raw_scores
 from manufacturing.visual_inspection.gallery import gallery
+from manufacturing.visual_inspection.learn import EMPTY, channels_of
 from manufacturing.visual_inspection.model import Inspector
 
 BINS = 1000
 PROMISES = (10, 20, 50, 100, 200)
 """False alarms per 1,000 good parts."""
-FLOOR = {"image_auroc": 0.5, "pixel_auroc": 0.5, "aupro": 0.15}
+RANDOM = {"image_auroc": 0.5, "pixel_auroc": 0.5, "aupro": 0.15}
 """What a random score reaches; its overlap grows with the false-positive rate, so its AUPRO up to 0.3 is 0.15."""
 
 
@@ -48,7 +49,7 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     """
     started = time.perf_counter()
     config = Config.model_validate(bundle.manifest.config)
-    split = load(config).split(config.protocol, config.held_back, config.seed)
+    split = load(config).split(config.protocol, config.seed)
     if sha256("\n".join(split["test"].name).encode()) != bundle.json("data.json")["test_rows_sha256"]:
         raise DataError(
             "the test part is not the one that training kept closed",
@@ -58,7 +59,7 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     if len(set(split["test"].defective)) < 2:
         raise DataError("the test part needs good parts and defective ones", where=split["test"].id)
     loaded = time.perf_counter()
-    fitted = Fitted(restored(bundle, config), bundle.arrays("calibration.safetensors")["score"], {})
+    fitted = Fitted(restored(bundle, config), Calibration.of(bundle.arrays("calibration.safetensors")), {})
     seen = look(config, fitted, split)
     seconds = Seconds(data=loaded - started, train=0.0, evaluate=time.perf_counter() - loaded)
     report = assess(config, fitted, split, seen, "bundle", seconds)
@@ -69,8 +70,8 @@ def restored(bundle: Bundle, config: Config) -> Inspector:
     """The detector in torch from a bundle's weights."""
     weights = {name: torch.from_numpy(value.copy()) for name, value in bundle.arrays("weights.safetensors").items()}
     backbone = load_backbone("random" if config.backbone == OWN else config.backbone, pretrained=False)
-    detectors: dict[str, nn.Module] = {name: EMPTY[name](backbone, config) for name in config.detectors}
-    inspector = Inspector(backbone, detectors, Excuses(channels_of(backbone)))
+    detectors = {name: EMPTY[name](backbone, config) for name in config.detectors}
+    inspector = Inspector(backbone, detectors, config.folds, Excuses(channels_of(backbone)))
     inspector.load_state_dict(weights)
     return inspector.eval().requires_grad_(False)
 
@@ -101,15 +102,15 @@ def look(config: Config, fitted: Fitted, split: dict[str, Pictures], rivals: Fit
             raw, heat = inspector.raw_scores(levels), inspector.heat(levels)[0].numpy()
             score.append(float(inspector.score(raw)[0]))
             heats.append(heat)
-            for name, value in zip(inspector.detectors, raw[0], strict=True):
-                alone[f"{name} alone"].append(float(value))
-            for name, value in _raw(rivals, ready):
+            for name, value in _alone(inspector, raw):
+                alone[f"{name} alone"].append(value)
+            for name, value in _alone(rivals.inspector, raw_scores(rivals.inspector, ready)) if rivals else ():
                 alone[name].append(value)
             if mask is not None:
                 size = mask.shape[1], mask.shape[0]
                 pixels.add(np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR)), mask)
             advance(1)
-    threshold = threshold_for(fitted.calibration, config.false_alarms_per_1000 / 1000)
+    threshold = fitted.calibration.threshold(config.false_alarms_per_1000 / 1000)
     return Seen(np.array(score), heats, threshold, pixels, {name: np.array(v) for name, v in alone.items()})
 
 
@@ -120,6 +121,8 @@ def assess(
     test, y, score, threshold = split["test"], split["test"].defective, seen.score, seen.threshold
     any_marked = any(mask is not None and mask.any() for mask in test.mask)
     metrics = {"image_auroc": bootstrap(y, score, auc), **(seen.pixels.metrics() if any_marked else {})}
+    metrics["f1"] = bootstrap(y, (score > threshold).astype(float), f1)
+    metrics["f1_max"] = bootstrap(y, score, f1_max)
     metrics["false_alarm_rate"] = rate(score[y == 0] > threshold)
     metrics["detection_rate"] = rate(score[y == 1] > threshold)
     metrics["seen_before_rate"] = rate(seen_before(split["train"], test))
@@ -131,7 +134,7 @@ def assess(
         simulated=test.simulated,
         data_sha256=test.sha256,
         metrics=metrics,
-        floor={name: value for name, value in FLOOR.items() if name in metrics},
+        floor=_floor(test, metrics),
         baselines={name: {"image_auroc": auc(y, values)} for name, values in seen.alone.items()},
         published=published(test.id, config.protocol) if test.id == PUBLISHED else [],
         slices=_slices(test, score, threshold),
@@ -140,6 +143,17 @@ def assess(
         machine=machine(),
         commit=commit(),
     )
+
+
+def _floor(test: Pictures, metrics: dict[str, Metric]) -> dict[str, float]:
+    """What a random score reaches; an alarm for everything has the best F1 of those that know nothing."""
+    everything = np.ones(len(test))
+    image = f1(test.defective, everything)
+    floor = RANDOM | {"f1": image, "f1_max": image}
+    if "pixel_f1_max" in metrics:
+        marked, seen = np.sum([(mask.sum(), mask.size) for mask in test.mask if mask is not None], axis=0)
+        floor["pixel_f1_max"] = 2 * marked / (marked + seen)
+    return {name: float(value) for name, value in floor.items() if name in metrics}
 
 
 def rate(events: np.ndarray) -> Metric:
@@ -157,9 +171,10 @@ def _heat(inspector: Inspector, picture: np.ndarray) -> Tensor:
     return inspector.heat(inspector.levels(maps_of(inspector, picture)))
 
 
-def _raw(rivals: Fitted | None, picture: np.ndarray) -> Iterator[tuple[str, float]]:
-    if rivals:
-        yield from zip(rivals.inspector.detectors, map(float, raw_scores(rivals.inspector, picture)), strict=True)
+def _alone(inspector: Inspector, raw: Tensor) -> Iterator[tuple[str, float]]:
+    """Each detector and what it alone says, the mean of its members, of raw scores (1, detectors, members)."""
+    scores = ((raw - inspector.centre) / inspector.spread)[0].mean(1)
+    yield from zip(inspector.detectors, scores.tolist(), strict=True)
 
 
 def _edges(maps: list[Tensor]) -> np.ndarray:
@@ -187,8 +202,8 @@ def _promises(fitted: Fitted, test: Pictures, seen: Seen) -> Section:
     good, bad = (seen.score[test.defective == label] for label in (0, 1))
     rows = []
     for per_1000 in PROMISES:
-        if per_1000 / 1000 >= lowest_rate(len(fitted.calibration)):
-            threshold = threshold_for(fitted.calibration, per_1000 / 1000)
+        if per_1000 / 1000 >= fitted.calibration.lowest_rate:
+            threshold = fitted.calibration.threshold(per_1000 / 1000)
             false, found = rate(good > threshold), rate(bad > threshold)
             rows.append(
                 {
@@ -199,7 +214,8 @@ def _promises(fitted: Fitted, test: Pictures, seen: Seen) -> Section:
                 }
             )
     figure = score_distribution(test.defective, seen.score, event="defect", cutoff=seen.threshold)
-    text = f"Thresholds come from {len(fitted.calibration)} good parts that were held back; rates from the test part."
+    text = f"Thresholds come from {fitted.calibration.parts} good parts, each scored by a member that has not seen it; "
+    text += "rates from the test part."
     return Section("Promises", text, figures=[figure], table=rows)
 
 

@@ -20,7 +20,7 @@ class _Judge(nn.Module):
         self.inspector = inspector
 
     def forward(self, maps: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Score, defective and heat of raw maps (1, detectors, rows, columns)."""
+        """Score, defective and heat of raw maps (1, detectors x members + 1, rows, columns)."""
         return self.inspector.judge(maps, threshold)
 
 
@@ -28,7 +28,7 @@ def export(inspector: Inspector) -> dict[str, bytes]:
     """The detector as ONNX, all for one picture.
 
     `model.onnx`: picture (1, 1, height, width), standardised, and threshold (1,) to score, defective, heat and maps.
-    `verdict.onnx`: maps (1, detectors, rows, columns) and threshold to score, defective and heat.
+    `verdict.onnx`: maps (1, detectors x members + 1, rows, columns) and threshold to score, defective and heat.
     """
     picture, threshold = torch.rand(1, 1, 64, 96) - 0.5, torch.zeros(1)
     with torch.no_grad():

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from common.bundle import Bundle, load_bundle
 from common.errors import BundleError, DataError
-from common.evaluation.metrics import auc
 from common.evaluation.stability import reference_histogram
 from common.files import sha256
 from common.training.registry import resolve
@@ -26,11 +25,11 @@ from manufacturing.visual_inspection.config import Config
 from manufacturing.visual_inspection.data import Pictures, load
 from manufacturing.visual_inspection.evaluate import restored
 from manufacturing.visual_inspection.export import export, weights_of
-from manufacturing.visual_inspection.fit import as_tensor
+from manufacturing.visual_inspection.fit import auroc_of_synthetic, calibrate, held_parts, maps_of
+from manufacturing.visual_inspection.learn import as_tensor
 from manufacturing.visual_inspection.model import Inspector, frozen_features
 from manufacturing.visual_inspection.regression import Regression, cases, show
 from manufacturing.visual_inspection.serve import InspectionPredictor
-from manufacturing.visual_inspection.synthetic import KINDS, add_defect
 
 SUSPICIOUS = 0.01
 """Share of a false alarm's patches that enter in one round: that whose mean is a segmenter's score."""
@@ -54,7 +53,7 @@ def update(config: Config) -> dict[str, Any]:
     told = [case for case in cases(config.feedback) if case.label in ("false_alarm", "missed")]
     if not told:
         raise DataError("no feedback", where=config.feedback, expected="pictures labelled false_alarm or missed")
-    valid = _calibration_parts(asked, base)
+    held = held_parts(asked, _training_parts(asked, base))
     alarms, missed = ([case for case in told if case.label == label] for label in ("false_alarm", "missed"))
 
     old = InspectionPredictor.load(base)
@@ -62,15 +61,15 @@ def update(config: Config) -> dict[str, Any]:
     entered = remember(inspector, [old.ready(case.picture) for case in alarms], old.threshold(old.promised))
     kept = base.json("preprocess.json")
     graphs = export(inspector)
-    new = InspectionPredictor(graphs, old.calibration, kept, "updated", old.simulated)
-    new.calibration = np.array([new.measure(picture)[0] for picture in valid.picture])
+    calibration = calibrate(inspector, held, (maps_of(inspector, one.picture) for one in held))
+    new = InspectionPredictor(graphs, calibration, kept, "updated", old.simulated)
 
     limit = config.feedback_false_alarms_per_1000 or TWICE * old.promised
-    asks = {case.name: catching_promise(new.calibration, new.measure(case.picture)[0]) for case in missed}
+    asks = {case.name: 1000 * calibration.p_value(new.measure(case.picture)[0]) for case in missed}
     new.promised = max([old.promised, *(promise for promise in asks.values() if promise <= limit)])
 
     found = Regression(old, new)
-    found.calibration(valid.name.tolist())
+    found.calibration([one.name for one in held])
     for case in told:
         found.decide(case, told=True)
     heard = {case.name for case in told}
@@ -83,7 +82,7 @@ def update(config: Config) -> dict[str, Any]:
         base.json("metrics.json")
         | found.metrics()
         | {
-            "valid_auroc": _auroc(new, valid, asked.seed),
+            "valid_auroc": auroc_of_synthetic(inspector, held, calibration, asked.seed),
             "threshold": new.threshold(new.promised),
             "patches_entered": entered,
             "missed_catchable": sum(promise <= limit for promise in asks.values()),
@@ -95,13 +94,13 @@ def update(config: Config) -> dict[str, Any]:
         "config": asked.model_copy(update=chosen),
         "arrays": {
             "weights.safetensors": weights_of(inspector),
-            "calibration.safetensors": {"score": new.calibration},
+            "calibration.safetensors": calibration.arrays(),
         },
         "files": graphs | {"regression.json": found.json(asks, limit)},
         "preprocess": kept | {"false_alarms_per_1000": new.promised},
         "metrics": metrics,
         "data": base.json("data.json") | {"feedback": {"base": base.manifest.version, "pictures": pictures}},
-        "reference": base.json("reference.json") | {"score": reference_histogram(new.calibration)},
+        "reference": base.json("reference.json") | {"score": reference_histogram(calibration.score)},
         "examples": [pair["request"] for pair in base.examples()],
     }
 
@@ -147,29 +146,10 @@ def _without_redundant(bank: Tensor, leave: int) -> Tensor:
     return kept
 
 
-def catching_promise(calibration: np.ndarray, score: float) -> float:
-    """The smallest number of false alarms per 1,000 with which a part of this score raises an alarm; 1,000: none does.
-
-    This is its conformal p-value (Vovk et al., 2005) among the calibration scores (n,).
-    """
-    below = int((calibration < score).sum())
-    return 1000 * (len(calibration) + 1 - below) / (len(calibration) + 1)
-
-
-def _calibration_parts(asked: Config, base: Bundle) -> Pictures:
-    """The parts that the base was calibrated on."""
+def _training_parts(asked: Config, base: Bundle) -> Pictures:
+    """The parts that the base was trained on."""
     data = load(asked)
     if data.sha256 != base.json("data.json")["cards"][0]["sha256"]:
         where, fix = f"bundle {base.path}", "bring back the data that the base was trained on"
         raise DataError("the data changed, so the alarm cannot be calibrated again", where=where, fix=fix)
-    return data.split(asked.protocol, asked.held_back, asked.seed)["valid"]
-
-
-def _auroc(predictor: InspectionPredictor, valid: Pictures, seed: int) -> float:
-    """Calibration parts against themselves with synthetic defects."""
-    rng = np.random.default_rng(seed)
-    whole = [picture.astype(np.float32) for picture in valid.picture]
-    damaged = [add_defect(p, whole, rng, KINDS[i % len(KINDS)])[0].astype(np.uint8) for i, p in enumerate(whole)]
-    scores = [predictor.measure(picture)[0] for picture in damaged]
-    y = np.repeat([0, 1], [len(predictor.calibration), len(scores)])
-    return float(auc(y, np.concatenate([predictor.calibration, scores])))
+    return data.split(asked.protocol, asked.seed)["train"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from pydantic import BaseModel, Field
 
 from common.errors import EspalierError
-from common.evaluation.conformal import lowest_rate, threshold_for
+from common.evaluation.conformal import Calibration
 from manufacturing.visual_inspection import SYSTEM
 
 PER_1000 = (1, 2, 5, 10, 20, 50, 100, 200)
@@ -39,15 +38,15 @@ class Promises(BaseModel):
     measured: Measured | None = Field(description="null: nothing is on record")
 
 
-def table(calibration: np.ndarray, promised: float, told: Measured | None) -> Promises:
-    """The usual promises that calibration scores (n,) can keep, and the lowest."""
-    lowest = 1000 * lowest_rate(len(calibration))
+def table(calibration: Calibration, promised: float, told: Measured | None) -> Promises:
+    """The usual promises that a calibration can keep, and the lowest."""
+    lowest = 1000 * calibration.lowest_rate
     kept = sorted({lowest, promised, *(k for k in PER_1000 if k > lowest)})
-    found = {k: Promise(false_alarms_per_1000=k, threshold=threshold_for(calibration, k / 1000)) for k in kept}
+    found = {k: Promise(false_alarms_per_1000=k, threshold=calibration.threshold(k / 1000)) for k in kept}
     return Promises(
         default=found[promised],
         lowest_false_alarms_per_1000=lowest,
-        calibration_parts=len(calibration),
+        calibration_parts=calibration.parts,
         table=list(found.values()),
         measured=told,
     )

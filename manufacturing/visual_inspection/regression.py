@@ -74,7 +74,7 @@ class Regression:
 
     def calibration(self, names: Sequence[str]) -> None:
         """The calibration parts, whose scores both have already. They are good, and some raise an alarm by promise."""
-        for name, *scores in zip(names, self.old.calibration, self.new.calibration, strict=True):
+        for name, *scores in zip(names, self.old.calibration.score, self.new.calibration.score, strict=True):
             self._note(name, scores, CALIBRATION, None)
 
     def metrics(self) -> dict[str, int]:

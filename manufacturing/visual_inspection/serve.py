@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from common.bundle import Bundle
 from common.config import Strict
 from common.errors import InvalidRequest, UsageError
-from common.evaluation.conformal import lowest_rate, threshold_for
+from common.evaluation.conformal import Calibration
 from common.vision.images import MOST_BYTES, decode_grey, from_base64, png, resized, standardised, to_base64
 from common.vision.quality import is_usual, quality
 from common.vision.tiling import tiled
@@ -87,7 +87,7 @@ class InspectionPredictor:
     def __init__(
         self,
         graphs: Mapping[str, bytes],
-        calibration: np.ndarray,
+        calibration: Calibration,
         kept: Mapping[str, Any],
         version: str,
         simulated: bool,
@@ -104,7 +104,7 @@ class InspectionPredictor:
         """Build the predictor from a verified bundle."""
         return cls(
             {name: bundle.read(name) for name in ("model.onnx", "verdict.onnx")},
-            bundle.arrays("calibration.safetensors")["score"],
+            Calibration.of(bundle.arrays("calibration.safetensors")),
             bundle.json("preprocess.json"),
             bundle.manifest.version,
             bundle.manifest.simulated,
@@ -121,11 +121,11 @@ class InspectionPredictor:
     def threshold(self, per_1000: float) -> float:
         """The score above which at most so many of 1,000 good parts lie."""
         try:
-            return threshold_for(self.calibration, per_1000 / 1000)
+            return self.calibration.threshold(per_1000 / 1000)
         except UsageError:
-            lowest = 1000 * lowest_rate(len(self.calibration))
+            lowest = 1000 * self.calibration.lowest_rate
             raise InvalidRequest(
-                f"{len(self.calibration)} good parts cannot promise so few false alarms",
+                f"{self.calibration.parts} good parts cannot promise so few false alarms",
                 where="false_alarms_per_1000",
                 got=f"{per_1000:g}",
                 expected=f"at least {lowest:.3g}",

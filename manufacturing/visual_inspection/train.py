@@ -14,7 +14,7 @@ from common.vision.images import MULTIPLE, png, to_base64
 from common.vision.quality import quality, usual
 from manufacturing.visual_inspection import SYSTEM
 from manufacturing.visual_inspection.config import Config
-from manufacturing.visual_inspection.data import Pictures, load
+from manufacturing.visual_inspection.data import GOOD, Pictures, load
 from manufacturing.visual_inspection.detectors import STRIDE
 from manufacturing.visual_inspection.export import export, weights_of
 from manufacturing.visual_inspection.feedback import update
@@ -30,22 +30,22 @@ def train(config: Config) -> Bundle:
     if config.base:
         return save_bundle(SYSTEM, **update(config))
     data = load(config)
-    split = data.split(config.protocol, config.held_back, config.seed)
-    fitted = fit(config, split["train"], split["valid"])
+    split = data.split(config.protocol, config.seed)
+    fitted = fit(config, split["train"])
     return _save(config, data, split, fitted)
 
 
 def _save(config: Config, data: Pictures, split: dict[str, Pictures], fitted: Fitted) -> Bundle:
-    train, valid = split["train"], split["valid"]
-    upright, accuracy = learn(train.picture, train.tile, valid.picture)
-    light = [quality(picture) for picture in (*train.picture, *valid.picture)]
+    good = split["train"].rows_of(GOOD)
+    upright, accuracy = learn(good.picture, good.tile)
+    light = [quality(picture) for picture in good.picture]
     seen = usual(light)
     return save_bundle(
         SYSTEM,
         config,
         arrays={
             "weights.safetensors": weights_of(fitted.inspector),
-            "calibration.safetensors": {"score": fitted.calibration},
+            "calibration.safetensors": fitted.calibration.arrays(),
         },
         files=export(fitted.inspector),
         preprocess={
@@ -59,14 +59,14 @@ def _save(config: Config, data: Pictures, split: dict[str, Pictures], fitted: Fi
         data={
             "cards": [{"id": data.id, "title": data.title, "licence": data.licence, "sha256": data.sha256}],
             "simulated": data.simulated,
-            "split": f"{config.protocol}, {config.held_back:.0%} of the good tiles held back, seed {config.seed}",
+            "split": f"{config.protocol}, {config.folds} folds of the good parts, seed {config.seed}",
             "left_out": [asdict(one) for one in data.left_out],
             "notes": [_note(upright)],
             "test_rows_sha256": sha256("\n".join(split["test"].name).encode()),
         },
-        reference={"score": reference_histogram(fitted.calibration)}
+        reference={"score": reference_histogram(fitted.calibration.score)}
         | {name: reference_histogram([one[name] for one in light]) | {"range": seen[name]} for name in seen},
-        examples=_examples(config, valid),
+        examples=_examples(config, good),
     )
 
 
@@ -83,10 +83,10 @@ def _note(upright: Upright | None) -> str:
     return f"way up: a part upside down is refused, and by mistake at most {rate:.3g} of 1,000 good ones"
 
 
-def _examples(config: Config, valid: Pictures) -> list[dict[str, Any]]:
+def _examples(config: Config, parts: Pictures) -> list[dict[str, Any]]:
     """Requests: good parts, and the first of them with defects, which may hide what tells its up side."""
     rng = np.random.default_rng(config.seed)
-    good = valid.picture[: min(2, len(valid))]
+    good = parts.picture[: min(2, len(parts))]
     first = good[0].astype(np.float32)
     damaged = [add_defect(first, [first], rng, kind)[0].astype(np.uint8) for kind in KINDS[:2]]
     sure = [{"picture": to_base64(png(picture))} for picture in good]

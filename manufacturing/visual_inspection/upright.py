@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from common.evaluation.conformal import lowest_rate, threshold_for
+from common.evaluation.conformal import Calibration
 
 SIDE = 64
 GRID = 8
@@ -58,27 +58,29 @@ class Upright:
         return (4 - [0, *self.turns][best]) % 4 if scores[0] - scores[best] < self.lowest else 0
 
 
-def learn(train: Sequence[np.ndarray], part: np.ndarray, valid: Sequence[np.ndarray]) -> tuple[Upright | None, float]:
-    """The check, or nothing when good parts have no up side, and its accuracy on held-back parts.
+def learn(pictures: Sequence[np.ndarray], part: np.ndarray) -> tuple[Upright | None, float]:
+    """The check, or nothing when good parts have no up side, and its accuracy on parts that it has not learnt from.
 
-    `train` are pictures of good parts uint8 (height, width) and `part` (pictures,) says which show the same one: it is
-    never in two folds. The bound comes from the margins of `valid`, which the weights have not seen.
+    `pictures` are of good parts, uint8 (height, width), and `part` (pictures,) says which show the same one: it is
+    never in two folds. Accuracy and bound come from weights that were learnt without the fold; the check has the
+    weights of all.
     """
     from sklearn.model_selection import GroupKFold
 
-    turns = [1, 2, 3] if all(max(p.shape) <= SQUARE * min(p.shape) for p in train) else [2]
-    views = np.array([_views(picture, turns) for picture in train])
+    turns = [1, 2, 3] if all(max(p.shape) <= SQUARE * min(p.shape) for p in pictures) else [2]
+    views = np.array([_views(picture, turns) for picture in pictures])
     folds = GroupKFold(min(FOLDS, len(np.unique(part)))).split(views, groups=part)
-    right = [_margins(views[held], _fit(views[kept])) > 0 for kept, held in folds]
-    accuracy = float(np.concatenate(right).mean())
+    margins = np.empty(len(views))
+    for kept, held in folds:
+        margins[held] = _margins(views[held], _fit(views[kept]))
+    accuracy = float((margins > 0).mean())
     if accuracy < ARMED:
         return None, accuracy
-    weights = _fit(views)
-    margins = _margins(np.array([_views(picture, turns) for picture in valid]), weights)
-    rate = max(REFUSED, lowest_rate(len(margins)))
+    calibration = Calibration(-margins, part)
+    rate = max(REFUSED, calibration.lowest_rate)
     # A part is refused only if it also looks more like a turned one: its margin is then below 0.
-    lowest = min(-threshold_for(-margins, rate), 0.0)
-    return Upright(weights.tolist(), turns, lowest, rate), accuracy
+    lowest = min(-calibration.threshold(rate), 0.0)
+    return Upright(_fit(views).tolist(), turns, lowest, rate), accuracy
 
 
 def _fit(views: np.ndarray) -> np.ndarray:

@@ -68,6 +68,11 @@ def test_what_is_saved_is_read_again() -> None:
     assert open_predictor(bundle).predict([Grower.request(x=4)])[0].y == 8
 
 
+def test_arrays_are_read_as_they_were_whatever_their_order_in_memory() -> None:
+    turned = np.arange(6.0).reshape(2, 3).T
+    assert np.array_equal(save(arrays={"a.safetensors": {"turned": turned}}).arrays("a.safetensors")["turned"], turned)
+
+
 def test_equal_parts_have_an_equal_fingerprint_and_versions_sort_by_time() -> None:
     first, second, other = save().manifest, save().manifest, save(preprocess={"slope": 3.0}).manifest
     assert first.version.rpartition("-")[2] == second.version.rpartition("-")[2] != other.version.rpartition("-")[2]

@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import binomtest, ks_2samp
-from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    f1_score,
+    precision_recall_curve,
+    roc_auc_score,
+)
 
 from common.errors import DataError
 from common.evaluation import metrics
@@ -26,6 +32,11 @@ def test_agrees_with_scikit_learn_and_scipy(step: float, weighted: bool) -> None
     assert metrics.gini(y, p, weight) == pytest.approx(2 * roc_auc_score(y, p, sample_weight=weight) - 1)
     assert metrics.ap(y, p, weight) == pytest.approx(average_precision_score(y, p, sample_weight=weight))
     assert metrics.brier(y, p, weight) == pytest.approx(brier_score_loss(y, p, sample_weight=weight))
+    decided = (p > 0.4).astype(int)
+    assert metrics.f1(y, decided, weight) == pytest.approx(f1_score(y, decided, sample_weight=weight))
+    precision, recall, _ = precision_recall_curve(y, p, sample_weight=weight)
+    best = (2 * precision * recall / np.maximum(precision + recall, 1e-9)).max()
+    assert metrics.f1_max(y, p, weight) == pytest.approx(best)
     copies = np.arange(800) if weight is None else np.repeat(np.arange(800), weight)
     positive, negative = p[copies][y[copies] == 1], p[copies][y[copies] == 0]
     assert metrics.ks(y, p, weight) == pytest.approx(ks_2samp(positive, negative).statistic)
@@ -38,6 +49,11 @@ def test_a_weight_of_two_is_the_row_twice(name: str) -> None:
     copies = np.repeat(np.arange(300), weight)
     metric = metrics.BINARY[name]
     assert metric(y, p, weight) == pytest.approx(metric(y[copies], p[copies], None))
+
+
+def test_f1_where_nothing_is_found_and_where_there_is_nothing_to_find() -> None:
+    assert metrics.f1([0, 1, 1], [1, 0, 0]) == 0
+    assert np.isnan(metrics.f1_max([0, 0], [0.2, 0.4]))
 
 
 def test_ece_by_hand() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import precision_recall_curve, roc_auc_score
 
 from common.vision.segmentation import PixelCounts
 
@@ -31,6 +31,14 @@ def test_pixel_auroc_is_scikit_learns(pictures):
     assert found.value == pytest.approx(expected, abs=1e-3)
     assert found.low <= found.value <= found.high
     assert found.n == 8
+
+
+def test_the_best_f1_of_pixels_is_that_of_scikit_learns_curve(pictures):
+    scores, masks = pictures
+    y, p = np.concatenate([m.ravel() for m in masks]), np.concatenate([s.ravel() for s in scores])
+    precision, recall, _ = precision_recall_curve(y, p)
+    expected = (2 * precision * recall / np.maximum(precision + recall, 1e-9)).max()
+    assert counted(scores, masks)["pixel_f1_max"].value == pytest.approx(expected, abs=2e-3)
 
 
 def test_aupro_weighs_a_small_defect_as_much_as_a_large_one(pictures):

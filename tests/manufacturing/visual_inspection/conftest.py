@@ -25,7 +25,7 @@ def pictures(config):
 
 @pytest.fixture(scope="session")
 def split(config, pictures):
-    return pictures.split(config.protocol, config.held_back, config.seed)
+    return pictures.split(config.protocol, config.seed)
 
 
 @pytest.fixture(scope="session")

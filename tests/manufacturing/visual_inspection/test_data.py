@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from common.config import build_config, settings
+from common.errors import AuditError
 from manufacturing.visual_inspection.config import PRESETS, Config
 from manufacturing.visual_inspection.data import GOOD, load, seen_before, tiles_of
 
@@ -19,12 +20,28 @@ def test_a_jump_in_the_running_number_starts_a_new_tile():
 
 def test_training_parts_are_good_and_no_tile_stands_on_two_sides(split):
     assert not split["train"].defective.any()
-    assert not split["valid"].defective.any()
     assert split["test"].defective.any()
     assert (split["test"].kind == GOOD).any()
-    tiles = [set(part.tile) for part in split.values()]
-    assert not tiles[0] & tiles[1]
-    assert not (tiles[0] | tiles[1]) & tiles[2]
+    assert not set(split["train"].tile) & set(split["test"].tile)
+
+
+def test_folds_are_of_tiles_and_by_the_published_split_of_pictures(config, split):
+    train = split["train"]
+    fold = train.folds(config)
+    assert sorted(set(fold)) == list(range(config.folds))
+    assert all(len(set(fold[train.tile == tile])) == 1 for tile in train.tile)
+    sizes = np.bincount([fold[train.tile == tile][0] for tile in np.unique(train.tile)])
+    assert sizes.max() - sizes.min() <= 1
+    single = train.folds(config.model_copy(update={"protocol": "published-split"}))
+    assert any(len(set(single[train.tile == tile])) > 1 for tile in train.tile)
+    other = train.folds(config.model_copy(update={"seed": 1}))
+    assert (other != fold).any()
+
+
+def test_fewer_good_parts_than_folds_are_refused(config, split):
+    few = split["train"].rows(np.flatnonzero(np.isin(split["train"].tile, np.unique(split["train"].tile)[:2])))
+    with pytest.raises(AuditError, match="too few good parts to train on: got 2 good parts, expected at least 3"):
+        few.folds(config.model_copy(update={"folds": 3}))
 
 
 def test_masks_mark_defects_and_nothing_on_good_parts(pictures):
@@ -48,12 +65,8 @@ def published(tmp_path_factory):
 def test_the_published_split_leaks_and_the_audit_sees_it_in_the_pictures(published):
     """Names are not looked at: exposures of one tile are alike once their light is taken away."""
     assert (len(published), published.listed.sum(), len(np.unique(published.tile))) == (1344, 761, 324)
-    leaked, honest = (
-        seen_before(**{k: v for k, v in published.split(protocol, 0.2, 0).items() if k != "valid"})
-        for protocol in ("published-split", "tile-disjoint")
-    )
+    leaked, honest = (seen_before(**published.split(protocol, 0)) for protocol in ("published-split", "tile-disjoint"))
     assert len(leaked) == len(honest) == 191
     assert leaked.mean() > 0.3
     assert honest.mean() < leaked.mean() / 4
-    disjoint = published.split("tile-disjoint", 0.2, 0)
-    assert len(disjoint["train"]) + len(disjoint["valid"]) == 297
+    assert len(published.split("tile-disjoint", 0)["train"]) == 297

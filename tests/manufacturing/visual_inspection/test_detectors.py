@@ -10,12 +10,14 @@ import onnxruntime
 import pytest
 import torch
 
+from common.vision.backbones import load_backbone
 from common.vision.images import resized
 from manufacturing.visual_inspection.config import Config, Detector
 from manufacturing.visual_inspection.data import load
-from manufacturing.visual_inspection.detectors import Excuses, Gaussian, MemoryBank, Reconstruction, coreset
+from manufacturing.visual_inspection.detectors import Excuses, Gaussian, MemoryBank, Reconstruction, Template, coreset
 from manufacturing.visual_inspection.export import export
-from manufacturing.visual_inspection.fit import EMPTY, FIT, as_tensor, fit, raw_scores, score
+from manufacturing.visual_inspection.fit import fit, raw_scores, score
+from manufacturing.visual_inspection.learn import EMPTY, FIT, Material, as_tensor, crossed
 from manufacturing.visual_inspection.model import pooled
 
 DETECTORS = get_args(Detector)
@@ -24,7 +26,7 @@ DETECTORS = get_args(Detector)
 @pytest.fixture(scope="session")
 def labelled(config):
     asked = config.model_copy(update={"protocol": "labelled", "parts": 60})
-    return asked, load(asked).split("labelled", asked.held_back, asked.seed)
+    return asked, load(asked).split("labelled", asked.seed)
 
 
 @pytest.fixture(scope="session", params=DETECTORS)
@@ -34,7 +36,7 @@ def fitted(request, labelled):
     once = {"epochs": 1, "batch": 16}
     update = {"detectors": [request.param], "crops": quick, "segmenter": once, "reconstruction": once}
     config = Config.model_validate(config.model_dump() | update)
-    return request.param, config, fit(config, split["train"], split["valid"])
+    return request.param, config, fit(config, split["train"])
 
 
 def test_every_detector_maps_a_picture_to_one_finite_number_per_cell(fitted, labelled):
@@ -42,10 +44,10 @@ def test_every_detector_maps_a_picture_to_one_finite_number_per_cell(fitted, lab
     picture = resized(labelled[1]["test"].picture[0], config.scale)
     with torch.inference_mode():
         maps = found.inspector.maps(as_tensor(picture))
-    assert maps.shape == (1, 2, picture.shape[0] // 8, picture.shape[1] // 8), name
+    assert maps.shape == (1, config.folds + 1, picture.shape[0] // 8, picture.shape[1] // 8), name
     assert torch.isfinite(maps).all()
     assert maps[0, 0].std() > 0
-    assert not maps[0, 1].any()  # nothing is excused yet
+    assert not maps[0, -1].any()  # nothing is excused yet
 
 
 def test_every_detector_says_the_same_in_onnx_runtime(fitted, labelled):
@@ -102,14 +104,14 @@ def test_the_supervised_detector_finds_labelled_defects_that_synthetic_ones_do_n
         picture=good.picture + pictures,
         mask=good.mask + masks,
     )
-    found = fit(config, train, split["valid"])
-    fresh = split["valid"].picture[:6]
-    clean = [float(raw_scores(found.inspector, resized(p, config.scale))[0]) for p in fresh]
+    found = fit(config, train)
+    fresh = split["test"].rows_of("good").picture[:6]
+    clean = [float(raw_scores(found.inspector, resized(p, config.scale)).mean()) for p in fresh]
     squares = []
     for picture in fresh:
         marked = picture.copy()
         marked[30:54, 30:54] = 255
-        squares.append(float(raw_scores(found.inspector, resized(marked, config.scale))[0]))
+        squares.append(float(raw_scores(found.inspector, resized(marked, config.scale)).mean()))
     assert min(squares) > max(clean)
 
 
@@ -121,13 +123,36 @@ def test_the_coreset_takes_the_far_points_first():
 
 
 def test_the_bank_knows_its_own_patches():
-    bank = MemoryBank((6, 4), 16, 3)
+    bank = MemoryBank((2, 6, 4), 2, 8, 3)
     bank.projection = torch.randn(10, 3)
-    features = [torch.randn(1, 6, 4, 4), torch.randn(1, 4, 2, 2)]
-    bank.bank = bank.embed(features).reshape(16, 3)
+    features = [torch.randn(1, 2, 8, 8), torch.randn(1, 6, 4, 4), torch.randn(1, 4, 2, 2)]
+    bank.bank = bank.embed(features).reshape(1, 4, 3).expand(2, -1, -1)
     picture = torch.zeros(1, 1, 32, 32)
     assert bank(picture, features).max() < 1e-2
     assert bank(picture, [f + 20 for f in features]).min() > 1
+
+
+def test_a_member_of_the_bank_does_not_know_the_patches_of_its_own_fold():
+    bank = MemoryBank((2, 6, 4), 3, 12, 3)
+    bank.projection = torch.randn(10, 3)
+    features = [torch.randn(1, 2, 8, 8), torch.randn(1, 6, 4, 4), torch.randn(1, 4, 2, 2)]
+    bank.bank = bank.embed([f + 30 for f in features]).reshape(1, 4, 3).repeat(3, 1, 1)
+    bank.bank[1] = bank.embed(features).reshape(4, 3)
+    maps = bank(torch.zeros(1, 1, 32, 32), features)
+    assert maps.shape == (1, 3, 4, 4)
+    assert maps[0, [0, 2]].max() < 1e-2
+    assert maps[0, 1].min() > 1
+
+
+def test_members_learn_without_their_fold(labelled):
+    config, split = labelled
+    material = Material.of(config, split["train"], load_backbone("random"))
+    seen = []
+    crossed(lambda some: seen.append(some) or Template())(material)
+    assert [set(some.fold) for some in seen] == [{1}, {0}]
+    assert [set(some.fold_of_defect) for some in seen] == [{1}, {0}]
+    assert [len(some.good) for some in seen] == [(material.fold == k).sum() for k in (1, 0)]
+    assert all(len(some.defects) == len(some.masks) > 0 for some in seen)
 
 
 def test_the_gaussian_is_the_mahalanobis_distance():
@@ -137,7 +162,7 @@ def test_the_gaussian_is_the_mahalanobis_distance():
     gaussian.root = torch.from_numpy(np.linalg.cholesky(np.linalg.inv(covariance)).astype(np.float32))
     x = torch.randn(1, 3, 1, 1)
     off = x[0, :, 0, 0].numpy() - gaussian.mean.numpy()
-    found = gaussian(torch.zeros(1, 1, 16, 16), [x, x])
+    found = gaussian(torch.zeros(1, 1, 16, 16), [x, x, x])
     assert found[0, 0, 0].item() == pytest.approx(np.log1p(off @ np.linalg.inv(covariance) @ off), rel=1e-4)
 
 
@@ -148,10 +173,10 @@ def test_a_reconstruction_is_judged_by_what_it_changes():
 
 
 def test_excused_patches_are_known_and_others_are_not():
-    excuses = Excuses((6, 4))
+    excuses = Excuses((2, 6, 4))
     excuses.projection = torch.randn(10, excuses.DIMENSIONS)
     excuses.radius = torch.tensor(0.5)
-    features = [torch.randn(1, 6, 4, 4), torch.randn(1, 4, 2, 2)]
+    features = [torch.randn(1, 2, 8, 8), torch.randn(1, 6, 4, 4), torch.randn(1, 4, 2, 2)]
     assert not excuses.excused(features).any()
     excuses.bank[:1] = excuses.embed(features)[0, 1, 2]
     assert excuses.excused(features)[0].nonzero().tolist() == [[1, 2]]

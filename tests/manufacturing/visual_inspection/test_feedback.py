@@ -17,7 +17,8 @@ from common.vision.images import png, to_base64
 from manufacturing.visual_inspection import SYSTEM
 from manufacturing.visual_inspection.config import PRESETS, Config
 from manufacturing.visual_inspection.evaluate import restored
-from manufacturing.visual_inspection.feedback import _without_redundant, catching_promise, remember
+from manufacturing.visual_inspection.feedback import _without_redundant, remember
+from manufacturing.visual_inspection.fit import held_parts, held_score
 from manufacturing.visual_inspection.fit import score as score_of
 from manufacturing.visual_inspection.serve import InspectionPredictor
 from manufacturing.visual_inspection.simulator import simulate
@@ -70,7 +71,7 @@ def test_a_false_alarm_labelled_in_the_service_passes_after_the_update(home, bun
 
         updated = train(asked(f"base={bundle.path}", "feedback=audit"))
         metrics = updated.json("metrics.json")
-        assert metrics["decisions_compared"] == 4 + metrics["valid_good_parts"]
+        assert metrics["decisions_compared"] == 4 + len(bundle.arrays("calibration.safetensors")["score"])
         assert (metrics["false_alarms_told"], metrics["false_alarms_passed"]) == (1, 1)
         assert metrics["flipped_against_label"] == 0
         regression = updated.json("regression.json")
@@ -94,7 +95,9 @@ def test_a_false_alarm_labelled_in_the_service_passes_after_the_update(home, bun
         assert (again["defective"], again["model"]) == (False, updated.manifest.version)
 
 
-def test_the_network_and_the_size_of_the_memory_stay_and_the_alarm_is_calibrated_anew(home, bundle, parts, split):
+def test_the_network_and_the_size_of_the_memory_stay_and_the_alarm_is_calibrated_anew(
+    home, config, bundle, parts, split
+):
     source = folder_of(home / "told", false_alarm=[picture for _, picture in parts[0][:2]])
     updated = train(asked(f"base={bundle.path}", f"feedback={source}"))
     old, new = (one.arrays("weights.safetensors") for one in (bundle, updated))
@@ -106,15 +109,17 @@ def test_the_network_and_the_size_of_the_memory_stay_and_the_alarm_is_calibrated
     assert kept == len(new["excuses.bank"]) - entered
     assert entered > 0
     predictor = InspectionPredictor.load(updated)
-    assert np.allclose(predictor.calibration, [predictor.measure(p)[0] for p in split["valid"].picture], atol=1e-6)
-    assert not np.array_equal(predictor.calibration, bundle.arrays("calibration.safetensors")["score"])
+    inspector = restored(updated, config)
+    expected = [held_score(inspector, one.picture, one.member) for one in held_parts(config, split["train"])]
+    assert np.allclose(predictor.calibration.score, expected, atol=1e-6)
+    assert not np.array_equal(predictor.calibration.score, bundle.arrays("calibration.safetensors")["score"])
     assert updated.json("data.json")["feedback"]["base"] == bundle.manifest.version
     assert load_bundle(updated.path).json("metrics.json")["upright_checked"]
 
 
 def test_a_missed_part_weakens_the_promise_only_within_the_limit(home, bundle, predictor, parts, capsys):
     score, picture = parts[2][0]
-    needed = catching_promise(predictor.calibration, score)
+    needed = 1000 * predictor.calibration.p_value(score)
     assert needed > predictor.promised
     source = folder_of(home / "told", missed=[picture])
     base = [f"base={bundle.path}", f"feedback={source}"]
@@ -137,21 +142,14 @@ def test_a_flip_against_a_label_is_counted(home, bundle, predictor, parts):
     assert quiet[0] < score < near[0]
     source = folder_of(home / "told", missed=[picture])
     old = folder_of(home / "old", good=[near[1], quiet[1]])
-    limit = catching_promise(predictor.calibration, score) + 1
+    limit = 1000 * predictor.calibration.p_value(score) + 1
     options = [f"feedback_false_alarms_per_1000={limit}", f"regression={old}"]
     metrics = train(asked(f"base={bundle.path}", f"feedback={source}", *options)).json("metrics.json")
-    assert metrics["decisions_compared"] == 1 + 2 + metrics["valid_good_parts"]
+    assert metrics["decisions_compared"] == 1 + 2 + len(predictor.calibration.score)
     assert metrics["flipped_against_label"] == 1
     before, after = predictor.threshold(predictor.promised), predictor.threshold(limit)
-    assert metrics["flipped_calibration"] == ((predictor.calibration > after) & (predictor.calibration <= before)).sum()
-
-
-@pytest.mark.parametrize(
-    ("rate", "score"), [(1000 * 10 / 10, 0.5), (1000 * 9 / 10, 1.5), (1000 * 1 / 10, 9.5), (1000 * 2 / 10, 9.0)]
-)
-def test_the_catching_promise_is_the_smallest_that_raises_an_alarm(rate, score):
-    calibration = np.arange(1.0, 10.0)
-    assert catching_promise(calibration, score) == pytest.approx(rate)
+    good = predictor.calibration.score
+    assert metrics["flipped_calibration"] == ((good > after) & (good <= before)).sum()
 
 
 def test_the_most_redundant_entries_leave_and_outliers_stay():

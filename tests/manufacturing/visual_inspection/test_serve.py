@@ -12,7 +12,6 @@ from PIL import Image
 from common.config import settings
 from common.console.form import fields_of
 from common.console.words import speaker
-from common.evaluation.conformal import lowest_rate
 from common.monitoring.report import MonitorPolicy
 from common.serving.app import create_app
 from common.vision.images import png, to_base64
@@ -49,14 +48,14 @@ def test_a_stricter_promise_raises_the_threshold_and_leaves_the_score(client, pr
     assert lenient["threshold"] < strict["threshold"]
     assert lenient["score"] == strict["score"]
     assert (lenient["false_alarms_per_1000"], strict["false_alarms_per_1000"]) == (400, 100)
-    assert (predictor.calibration > strict["threshold"]).mean() <= 0.1
+    assert (predictor.calibration.score > strict["threshold"]).mean() <= 0.1
 
 
 def test_a_promise_that_too_few_good_parts_back_is_refused_with_what_can_be_promised(client, predictor, split):
     asked = {"picture": to_base64(png(split["test"].picture[0])), "false_alarms_per_1000": 0.001}
     answer = client.post(URL, json=asked)
     assert answer.status_code == 422
-    lowest = 1000 * lowest_rate(len(predictor.calibration))
+    lowest = 1000 * predictor.calibration.lowest_rate
     assert f"expected at least {lowest:.3g}" in answer.json()["detail"]
 
 
@@ -119,7 +118,7 @@ def service(bundle, tmp_path_factory):
 def test_a_dark_part_is_told_at_once_and_the_monitor_names_brightness(service, split):
     monitor = service.app.state.slots[0].live().monitor
     monitor.policy = MonitorPolicy(min_rows=40)
-    pictures = [*split["train"].picture, *split["valid"].picture]  # of the reference, so that only the light differs
+    pictures = split["train"].picture  # of the reference, so that only the light differs
     usual = service.post(URL, json={"picture": to_base64(png(pictures[-1]))}).json()
     assert usual["light"] == "usual"
     assert usual["brightness"] == pytest.approx(pictures[-1].mean(), abs=0.01)
@@ -155,8 +154,8 @@ def test_the_promise_route_tells_thresholds_and_what_operators_said(service, pre
     label = {"labels": [{"decision": decision, "label": "false_alarm"}]}
     assert service.post("/v1/feedback", json=label).status_code == 200
     told = service.get("/v1/visual_inspection/promise").json()
-    assert told["calibration_parts"] == len(predictor.calibration)
-    assert told["lowest_false_alarms_per_1000"] == pytest.approx(1000 / (len(predictor.calibration) + 1))
+    assert told["calibration_parts"] == predictor.calibration.parts
+    assert told["lowest_false_alarms_per_1000"] == pytest.approx(1000 / (predictor.calibration.parts + 1))
     promises = [one["false_alarms_per_1000"] for one in told["table"]]
     thresholds = [one["threshold"] for one in told["table"]]
     assert promises == sorted(promises)
