@@ -1,6 +1,6 @@
 """What can be set for visual inspection, and the presets.
 
-sample     simulated tiles, no file needed, about 15 s
+sample     simulated tiles, no file needed, about half a minute
 reference  magnetic tiles, ImageNet backbone, about a quarter of an hour; bench: three protocols, 40 min on two cores
 speed      the same with hardly any training; bench: pictures per second and memory
 """
@@ -94,12 +94,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "dataset": "tiles-simulated",
         "backbone": "random",
         "parts": 60,
-        "false_alarms_per_1000": 100,  # a dozen good parts can promise no less
+        "false_alarms_per_1000": 100,
         "crops": {"count": 320, "side": 64},
         "detectors": ("synthetic",),
         "thaw": False,
-        "folds": 2,
-        "segmenter": {"epochs": 12, "batch": 16},
+        "segmenter": {"epochs": 12, "batch": 16, "learning_rate": 5e-3},
         "bank": {"size": 300, "candidates": 2000},
         "gaussian": {"patches": 2000, "dimensions": 64},
     },

@@ -63,7 +63,7 @@ class Patches(nn.Module):
         dot products that hardware is fast at."""
         flat = x.flatten(0, -2)
         least = torch.addmm((bank * bank).sum(-1), flat, bank.T, alpha=-2).amin(-1)
-        return ((flat * flat).sum(-1) + least).clamp(min=0).unflatten(0, x.shape[:-1])
+        return ((flat * flat).sum(-1) + least).clamp(min=0).reshape(x.shape[:-1])
 
 
 class MemoryBank(Patches):

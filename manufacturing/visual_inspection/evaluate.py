@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from common.bundle import Bundle
 from common.data.card import load_card
@@ -70,7 +70,7 @@ def restored(bundle: Bundle, config: Config) -> Inspector:
     """The detector in torch from a bundle's weights."""
     weights = {name: torch.from_numpy(value.copy()) for name, value in bundle.arrays("weights.safetensors").items()}
     backbone = load_backbone("random" if config.backbone == OWN else config.backbone, pretrained=False)
-    detectors = {name: EMPTY[name](backbone, config) for name in config.detectors}
+    detectors: dict[str, nn.Module] = {name: EMPTY[name](backbone, config) for name in config.detectors}
     inspector = Inspector(backbone, detectors, config.folds, Excuses(channels_of(backbone)))
     inspector.load_state_dict(weights)
     return inspector.eval().requires_grad_(False)

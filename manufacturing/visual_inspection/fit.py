@@ -54,7 +54,7 @@ def fit(config: Config, train: Pictures) -> Fitted:
     the alarm errs towards fewer.
     """
     material = Material.of(config, train, _backbone(config, train))
-    detectors = {name: FIT[name](material) for name in config.detectors}
+    detectors: dict[str, nn.Module] = {name: FIT[name](material) for name in config.detectors}
     inspector = Inspector(material.backbone, detectors, config.folds, excuses(material))
     inspector.eval().requires_grad_(False)
     held = held_parts(config, train)

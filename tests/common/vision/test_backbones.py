@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", exc_type=ImportError)
 from common.errors import ModelUnavailable, UsageError  # noqa: E402
 from common.files import sha256  # noqa: E402
 from common.training.loop import Optimisation, fit_dataset  # noqa: E402
-from common.vision.backbones import load_backbone  # noqa: E402
+from common.vision.backbones import cut, load_backbone  # noqa: E402
 from common.vision.torchvision_ops import models  # noqa: E402
 
 PICTURES = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -67,6 +67,33 @@ def test_maps_have_the_channels_and_strides_that_the_backbone_names(name, channe
     assert found == [(2, width, 64 // stride, 96 // stride) for width, stride in zip(channels, strides, strict=True)]
     assert not backbone.training
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
+
+
+@pytest.mark.parametrize("name", ["random", "resnet18", "efficientnet_b0", "convnext_tiny"])
+def test_cut_in_two_it_gives_the_same_maps(name):
+    backbone = load_backbone(name, pretrained=False)
+    pictures = torch.rand(1, 3, 64, 96)
+    below, above = cut(backbone, 4, 16)
+    wanted = [map_ for map_, stride in zip(backbone(pictures), backbone.strides, strict=True) if 4 < stride <= 16]
+    found = above(below(pictures))
+    assert len(found) == len(wanted) == 2
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+    sizes = [sum(p.numel() for p in part.parameters()) for part in (below, above, backbone)]
+    assert 0 < sizes[0] < sizes[1] < sizes[2] + 1
+    assert sizes[0] + sizes[1] <= sizes[2]
+    assert not any(module.training for part in (below, above) for module in part.modules())
+
+
+def test_training_a_part_leaves_the_whole_as_it_was():
+    backbone = load_backbone("random")
+    _, above = cut(backbone, 4, 16)
+    with torch.no_grad():
+        for parameter in above.requires_grad_(True).parameters():
+            parameter += 1
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+    assert torch.equal(
+        backbone.blocks[5][1].convolution.weight, load_backbone("random").blocks[5][1].convolution.weight
+    )
 
 
 def test_a_copy_gives_the_same_maps():

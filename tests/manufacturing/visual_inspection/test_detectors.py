@@ -149,9 +149,10 @@ def test_members_learn_without_their_fold(labelled):
     material = Material.of(config, split["train"], load_backbone("random"))
     seen = []
     crossed(lambda some: seen.append(some) or Template())(material)
-    assert [set(some.fold) for some in seen] == [{1}, {0}]
-    assert [set(some.fold_of_defect) for some in seen] == [{1}, {0}]
-    assert [len(some.good) for some in seen] == [(material.fold == k).sum() for k in (1, 0)]
+    others = [{1, 2}, {0, 2}, {0, 1}]
+    assert [set(some.fold) for some in seen] == others
+    assert [set(some.fold_of_defect) for some in seen] == others
+    assert [len(some.good) for some in seen] == [(material.fold != k).sum() for k in range(3)]
     assert all(len(some.defects) == len(some.masks) > 0 for some in seen)
 
 

@@ -90,6 +90,7 @@ def test_a_false_alarm_labelled_in_the_service_passes_after_the_update(home, bun
         assert f"flipped is {metrics['flipped']}, expected <= 0" in refused.json()["detail"]
         acceptance.write_text(f'[thresholds]\n"{SYSTEM.name}" = ["flipped_against_label <= 0"]\n')
         promoted = client.post(f"{deployments}/promote", json={})
+        assert promoted.status_code == 200, promoted.text
         assert promoted.json()["champion"] == updated.manifest.version
         again = client.post(URL, json={"picture": to_base64(png(alarm))}).json()
         assert (again["defective"], again["model"]) == (False, updated.manifest.version)
