@@ -111,11 +111,9 @@ class Store:
             given = connection.execute(select(labels.c.row, labels.c.label).where(labels.c.decision == key)).all()
         inputs, answers = unpack(found["inputs"]), unpack(found["answers"])
         known = {place: json.loads(label) for place, label in given}
-        shown: dict[str, Any]
+        shown: dict[str, Any] = {"inputs": inputs[row or 0], "output": answers[row or 0], "label": known.get(row or 0)}
         if row is None and found["rows"] > 1:
             shown = {"inputs": inputs, "output": answers, "label": [known.get(i) for i in range(found["rows"])]}
-        else:
-            shown = {"inputs": inputs[row or 0], "output": answers[row or 0], "label": known.get(row or 0)}
         return {name: value for name, value in found.items() if name not in ("inputs", "answers", "subject")} | shown
 
     def label(self, given: Sequence[tuple[str, Any]], caller: str, now: float) -> list[dict[str, Any]]:
@@ -176,9 +174,8 @@ class Store:
 
     def labelled(self, system: str, version: str, most: int) -> list[tuple[Any, Any]]:
         """The latest `(label, answer)` of a model's champion decisions, oldest first."""
-        joined = select(labels.c.row, labels.c.label, decisions.c.answers).join(
-            decisions, decisions.c.id == labels.c.decision
-        )
+        answered = select(labels.c.row, labels.c.label, decisions.c.answers)
+        joined = answered.join(decisions, decisions.c.id == labels.c.decision)
         mine = and_(decisions.c.system == system, decisions.c.version == version)
         with self._begin() as connection:
             found = connection.execute(joined.where(mine).order_by(labels.c.time.desc()).limit(most)).all()
@@ -199,9 +196,7 @@ class Store:
 
     def erase(self, subject: str) -> int:
         """Delete all decisions of a subject (as `Mask.subject` writes it) with their labels; returns how many."""
-        erased = 0
-        while chunk := self._delete(decisions.c.subject == subject):
-            erased += chunk
+        erased = sum(iter(lambda: self._delete(decisions.c.subject == subject), 0))
         if self._is_sqlite and erased:  # until then the write-ahead log still has them
             with self._engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -250,22 +245,20 @@ class Store:
                 connection.execute(delete(decisions).where(decisions.c.id.in_(keys)))
         return len(keys)
 
-    def _make(self) -> None:
+    def _make(self, tries: int = MOST_TRIES) -> bool:
         """The tables that are missing, while other threads and replicas may do the same."""
-        for left in reversed(range(MOST_TRIES)):
-            try:
-                tables.create_all(self._engine)
-                break
-            except SQLAlchemyError:  # one that was missing a moment ago is made by another now
-                if not left:
-                    raise
-        self._made = True
+        try:
+            tables.create_all(self._engine)
+        except SQLAlchemyError:  # one that was missing a moment ago is made by another now
+            if tries == 1:
+                raise
+            self._make(tries - 1)
+        return True
 
     @contextmanager
     def _begin(self) -> Iterator[Connection]:
         try:
-            if not self._made:
-                self._make()
+            self._made = self._made or self._make()
             with self._engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
