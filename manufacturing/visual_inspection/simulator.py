@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from manufacturing.visual_inspection.synthetic import KINDS, add_defect, smooth_noise
+from manufacturing.visual_inspection.shapes import smooth_noise
+from manufacturing.visual_inspection.synthetic import DRAW, add_defect
 
 SIMULATED = "tiles-simulated"
 EXPOSURES = 2
@@ -27,7 +28,7 @@ def simulate(tiles: int, seed: int) -> list[tuple[str, int, np.ndarray, np.ndarr
         surface = _surface((int(rng.integers(110, 150)), int(rng.integers(100, 140))), rng)
         kind, mask = "good", None
         if tile < DEFECTIVE * tiles:
-            kind = KINDS[tile % (len(KINDS) - 1)]  # a scar has no source here
+            kind = tuple(DRAW)[tile % len(DRAW)]
             while mask is None or not mask.any():
                 damaged, mask = add_defect(surface, [surface], rng, kind)
             surface = damaged
