@@ -7,6 +7,7 @@ gives its half: a network that looks no further than half the overlap gives the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise, product
 
@@ -48,20 +49,28 @@ def tiled(
     overlap: int,
     stride: int,
     cell: int,
+    workers: int = 1,
 ) -> np.ndarray:
     """Maps (channels, height / cell, width / cell) of a picture (height, width) whose sides are multiples of `stride`.
 
     `maps_of` gives those of one tile of at most `side` x `side`. The tiles begin at multiples of `stride`, the largest
     step of the network, so that its grid lies on every tile as on the whole; `cell` is the pixels of one map entry.
+    `workers` threads look at as many tiles at a time.
     """
     height, width = picture.shape
     whole: np.ndarray | None = None
-    for down, across in product(*(spans(length, side, overlap, stride) for length in (height, width))):
-        found = maps_of(np.ascontiguousarray(picture[down.start : down.stop, across.start : across.stop]))
-        if whole is None:
-            whole = np.empty((len(found), height // cell, width // cell), found.dtype)
-        to, of = (_place(down, across, by, cell) for by in ((0, 0), (down.start, across.start)))
-        whole[:, *to] = found[:, *of]
+    tiles = list(product(*(spans(length, side, overlap, stride) for length in (height, width))))
+
+    def of_tile(tile: tuple[Span, Span]) -> np.ndarray:
+        down, across = tile
+        return maps_of(np.ascontiguousarray(picture[down.start : down.stop, across.start : across.stop]))
+
+    with ThreadPoolExecutor(workers) as pool:
+        for (down, across), found in zip(tiles, pool.map(of_tile, tiles), strict=True):
+            if whole is None:
+                whole = np.empty((len(found), height // cell, width // cell), found.dtype)
+            to, of = (_place(down, across, by, cell) for by in ((0, 0), (down.start, across.start)))
+            whole[:, *to] = found[:, *of]
     assert whole is not None
     return whole
 

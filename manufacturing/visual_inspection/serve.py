@@ -16,6 +16,7 @@ from common.bundle import Bundle
 from common.config import Strict
 from common.errors import InvalidRequest, UsageError
 from common.evaluation.conformal import Calibration
+from common.provenance import cores
 from common.vision.images import MOST_BYTES, decode_grey, from_base64, png, resized, standardised, to_base64
 from common.vision.quality import is_usual, quality
 from common.vision.tiling import tiled
@@ -24,6 +25,8 @@ from manufacturing.visual_inspection.upright import Upright
 
 MOST_TEXT = 4 * MOST_BYTES // 3 + 4
 """Characters of base64."""
+WORKERS = min(4, cores())
+"""Tiles of a large picture that are looked at side by side; each takes 300 MB."""
 SHOWN = 512
 """Longest side of a heat map, in pixels."""
 PALETTE = np.array([[0, 0, 0], [60, 10, 110], [190, 40, 80], [250, 150, 10], [255, 255, 180]], float)
@@ -150,7 +153,7 @@ class InspectionPredictor:
             def maps_of(tile: np.ndarray) -> np.ndarray:
                 return self.model.run(["maps"], {"picture": tile[None, None], "threshold": limit})[0][0]
 
-            asked = {"maps": tiled(ready, maps_of, **self.tiles)[None], "threshold": limit}
+            asked = {"maps": tiled(ready, maps_of, **self.tiles, workers=WORKERS)[None], "threshold": limit}
             score, defective, heat = self.verdict.run(["score", "defective", "heat"], asked)
         return float(score[0]), bool(defective[0]), heat[0]
 

@@ -22,9 +22,10 @@ def blurred(picture: np.ndarray, reach: int = 24) -> np.ndarray:
 def test_stitched_maps_are_those_of_the_whole_where_the_network_looks_less_far_than_half_the_overlap(height, width):
     picture = np.random.default_rng(0).integers(0, 256, (height, width)).astype(float)
     whole = blurred(picture)
-    parts = tiled(picture, blurred, side=128, overlap=64, stride=STRIDE, cell=CELL)
-    assert parts.shape == whole.shape
-    assert np.allclose(parts, whole, rtol=0, atol=1e-9)
+    for workers in (1, 3):
+        parts = tiled(picture, blurred, side=128, overlap=64, stride=STRIDE, cell=CELL, workers=workers)
+        assert parts.shape == whole.shape
+        assert np.allclose(parts, whole, rtol=0, atol=1e-9)
 
 
 def test_with_too_small_an_overlap_the_seams_would_show():
