@@ -83,9 +83,7 @@ def _bundle(system: System) -> Bundle:
     try:
         return _train(system, "reference")
     except (DatasetUnavailable, ModelUnavailable) as error:
-        console.print(
-            Panel(f"{error}\n\nSIMULATED DATA: the demo goes on with people who do not exist.", style="bold red")
-        )
+        console.print(Panel(f"{error}\n\nSIMULATED DATA: the demo goes on with data of a simulator.", style="bold red"))
         return _train(system, "sample")
 
 

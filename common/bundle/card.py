@@ -13,9 +13,7 @@ def render_card(
     system: System, manifest: Mapping[str, Any], metrics: Mapping[str, Any], data: Mapping[str, Any]
 ) -> str:
     """Markdown: use and risk, data with hashes, how it was split, what was measured on validation."""
-    simulated = (
-        ["> **Trained on simulated data: not for decisions about people.**", ""] if manifest["simulated"] else []
-    )
+    simulated = ["> **Trained on simulated data: not for real decisions.**", ""] if manifest["simulated"] else []
     sources = [f"- `{card['id']}`: {card['title']} ({card['licence']})" for card in data.get("cards", [])]
     measured = [f"| {name} | {value:.4g} |" for name, value in metrics.items() if isinstance(value, (int, float))]
     return "\n".join(

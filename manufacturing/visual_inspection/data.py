@@ -122,6 +122,11 @@ def seen_before(train: Pictures, test: Pictures) -> np.ndarray:
     return near_duplicates(thumbnails[: len(good)], thumbnails[len(good) :])
 
 
+def located(dataset: str) -> str:
+    """A path that is found from anywhere, or the name of a known data set."""
+    return dataset if dataset in (SIMULATED, PUBLISHED) else str(Path(dataset).resolve())
+
+
 def load(config: Config) -> Pictures:
     """All pictures of a data set, or of the folder or archive that `dataset` names.
 

@@ -49,12 +49,17 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     """
     started = time.perf_counter()
     config = Config.model_validate(bundle.manifest.config)
-    split = load(config).split(config.protocol, config.seed)
+    data = load(config)
+    split = data.split(config.protocol, config.seed)
     if sha256("\n".join(split["test"].name).encode()) != bundle.json("data.json")["test_rows_sha256"]:
         raise DataError(
             "the test part is not the one that training kept closed",
             where=f"bundle {bundle.path}",
             fix="train the bundle again on this data",
+        )
+    if data.sha256 != bundle.json("data.json")["cards"][0]["sha256"]:
+        raise DataError(
+            "the pictures have changed since training", where=data.id, fix="bring them back, or train the bundle again"
         )
     if len(set(split["test"].defective)) < 2:
         raise DataError("the test part needs good parts and defective ones", where=split["test"].id)

@@ -53,17 +53,19 @@ def fit(config: Config, train: Pictures) -> Fitted:
     cross-conformal prediction (Vovk, 2015, arXiv:1208.0806). The mean of the members varies less than one of them, so
     the alarm errs towards fewer.
     """
+    held = held_parts(config, train)
+    rate, parts = config.false_alarms_per_1000 / 1000, np.array([one.part for one in held])
+    Calibration(np.zeros(len(held)), parts).threshold(rate)  # refuses a rate that so few cannot promise, untrained
     material = Material.of(config, train, _backbone(config, train))
     detectors: dict[str, nn.Module] = {name: FIT[name](material) for name in config.detectors}
     inspector = Inspector(material.backbone, detectors, config.folds, excuses(material))
     inspector.eval().requires_grad_(False)
-    held = held_parts(config, train)
     maps = [maps_of(inspector, one.picture) for one in held]
     for member in range(config.folds):
         unseen = [map_ for map_, one in zip(maps, held, strict=True) if one.member == member]
         _standardise(inspector, member, unseen)
     calibration = calibrate(inspector, held, maps)
-    threshold = calibration.threshold(config.false_alarms_per_1000 / 1000)
+    threshold = calibration.threshold(rate)
     auroc = auroc_of_synthetic(inspector, held, calibration, config.seed)
     metrics = {"valid_auroc": auroc, "valid_good_parts": calibration.parts, "threshold": threshold}
     return Fitted(inspector, calibration, metrics)

@@ -14,7 +14,7 @@ from common.vision.images import MULTIPLE, png, to_base64
 from common.vision.quality import quality, usual
 from manufacturing.visual_inspection import SYSTEM
 from manufacturing.visual_inspection.config import Config
-from manufacturing.visual_inspection.data import GOOD, Pictures, load
+from manufacturing.visual_inspection.data import GOOD, Pictures, load, located
 from manufacturing.visual_inspection.detectors import STRIDE
 from manufacturing.visual_inspection.export import export, weights_of
 from manufacturing.visual_inspection.feedback import update
@@ -29,6 +29,7 @@ def train(config: Config) -> Bundle:
     """Load, split, fit, calibrate, export and save, or update `base` by feedback; the test part is not looked at."""
     if config.base:
         return save_bundle(SYSTEM, **update(config))
+    config = config.model_copy(update={"dataset": located(config.dataset)})
     data = load(config)
     split = data.split(config.protocol, config.seed)
     fitted = fit(config, split["train"])

@@ -62,7 +62,7 @@ def test_what_is_saved_is_read_again() -> None:
     assert signature["tensors"]["input"] == [{"name": "x", "datatype": "FP64", "shape": [-1]}]
     assert signature["schema"]["output"]["required"] == ["y"]
     card = bundle.read("CARD.md").decode()
-    assert "simulated data: not for decisions about people" in card
+    assert "simulated data: not for real decisions" in card
     assert "`meadow`: A meadow (CC0)" in card
     assert "| valid_error | 0.1 |" in card
     assert open_predictor(bundle).predict([Grower.request(x=4)])[0].y == 8

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from common.cli import app
 from common.config import build_config, settings
-from common.errors import DataError
-from common.vision.images import png
+from common.errors import DataError, UsageError
+from common.vision.images import decode_grey, png
 from manufacturing.visual_inspection.config import PRESETS, Config
-from manufacturing.visual_inspection.data import GOOD, load
+from manufacturing.visual_inspection.data import GOOD, load, located
 from manufacturing.visual_inspection.evaluate import evaluate
 from manufacturing.visual_inspection.simulator import simulate
 from manufacturing.visual_inspection.train import train
@@ -144,6 +144,25 @@ def test_a_bundle_of_ones_own_pictures_is_evaluated_on_them_and_refused_on_other
             evaluate(bundle)
     finally:
         hidden.rename(kept)
+    before = kept.read_bytes()
+    kept.write_bytes(png(255 - decode_grey(before, "kept")))
+    try:
+        with pytest.raises(DataError, match="own:tiles: the pictures have changed since training"):
+            evaluate(bundle)
+    finally:
+        kept.write_bytes(before)
+
+
+def test_a_relative_path_is_found_again_from_elsewhere(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    assert located(folder.name) == str(folder.resolve())
+    assert located("magnetic-tile") == "magnetic-tile"
+
+
+def test_a_promise_that_so_few_parts_cannot_keep_is_refused_before_anything_is_trained(folder, monkeypatch):
+    monkeypatch.setattr("manufacturing.visual_inspection.fit.FIT", {})
+    with pytest.raises(UsageError, match=r"23 good parts cannot promise this rate of false alarms: got 0.01, expected"):
+        train(config_of(folder, "false_alarms_per_1000=10"))
 
 
 def load_test(folder: Path):
