@@ -124,7 +124,7 @@ def seen_before(train: Pictures, test: Pictures) -> np.ndarray:
 
 def located(dataset: str) -> str:
     """A path that is found from anywhere, or the name of a known data set."""
-    return dataset if dataset in (SIMULATED, PUBLISHED) else str(Path(dataset).resolve())
+    return dataset if dataset in (SIMULATED, PUBLISHED) else str(Path(dataset).expanduser().resolve())
 
 
 def load(config: Config) -> Pictures:
