@@ -1,7 +1,7 @@
 """What can be set for visual inspection, and the presets.
 
 sample     simulated tiles, no file needed, about half a minute
-reference  magnetic tiles, ImageNet backbone, about a quarter of an hour; bench: three protocols, 40 min on two cores
+reference  magnetic tiles, ImageNet backbone, about 20 min; bench: three protocols, an hour on two cores
 speed      the same with hardly any training; bench: pictures per second and memory
 """
 
