@@ -186,9 +186,9 @@ def test_models_and_what_is_not_trained_and_monitoring(visit: Callable[..., Any]
     page = seen.page
     assert page.evaluate("document.documentElement.lang") == "zh-CN"
     tab(page, "speech")
-    assert page.get_by_role("button", name="录制", exact=True).is_visible()  # a word of Gradio's own
+    page.get_by_role("button", name="录制", exact=True).wait_for()  # a word of Gradio's own
     tab(page, "absent")
-    assert page.get_by_text("尚无训练好的模型").is_visible()
+    page.get_by_text("尚无训练好的模型").wait_for()
     tab(page, "模型")
     page.get_by_role("cell", name="workshop.prices").first.wait_for()
     page.get_by_text("模型卡: workshop.prices").click()
