@@ -26,7 +26,7 @@ from manufacturing.visual_inspection.upright import Upright
 MOST_TEXT = 4 * MOST_BYTES // 3 + 4
 """Characters of base64."""
 WORKERS = min(4, cores())
-"""Tiles of a large picture that are looked at side by side; each takes 300 MB."""
+"""Tiles of a large picture that are looked at side by side; with a bank of 60,000 patches each takes 1 GB."""
 SHOWN = 512
 """Longest side of a heat map, in pixels."""
 PALETTE = np.array([[0, 0, 0], [60, 10, 110], [190, 40, 80], [250, 150, 10], [255, 255, 180]], float)
@@ -82,7 +82,7 @@ class InspectionPredictor:
     request = Inspection
     response = Verdict
     body_bytes = MOST_TEXT
-    deadline_s = 18.0  # 12 megapixels took 11 s on a busy core; SIGTERM waits 20 s
+    deadline_s = 18.0  # SIGTERM waits 20 s
     # Kernels differ between processors in the sixth digit; the map is made of the same numbers.
     tolerance = 1e-4
     approximate = frozenset({"heat_map"})
