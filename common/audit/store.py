@@ -196,7 +196,7 @@ class Store:
 
     def erase(self, subject: str) -> int:
         """Delete all decisions of a subject (as `Mask.subject` writes it) with their labels; returns how many."""
-        erased = sum(iter(lambda: self._delete(decisions.c.subject == subject), 0))
+        erased = self._delete(decisions.c.subject == subject)
         if self._is_sqlite and erased:  # until then the write-ahead log still has them
             with self._engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -204,10 +204,7 @@ class Store:
 
     def purge(self, before: float) -> int:
         """Delete decisions older than a time (seconds since 1970) with their labels; returns how many."""
-        purged = 0
-        while chunk := self._delete(decisions.c.time < before):
-            purged += chunk
-        return purged
+        return self._delete(decisions.c.time < before)
 
     def export(self, system: str = "", since: float = 0.0) -> Iterator[dict[str, Any]]:
         """All rows of all decisions as `{decision_id, time, system, version, role, inputs, output, label}`, in order of
@@ -238,12 +235,16 @@ class Store:
             last = (page[-1]["time"], page[-1]["id"])
 
     def _delete(self, which: Any) -> int:
-        with self._begin() as connection:
-            keys = connection.execute(select(decisions.c.id).where(which).limit(CHUNK)).scalars().all()
-            if keys:
+        """Chunk by chunk; returns how many."""
+        deleted = 0
+        while True:
+            with self._begin() as connection:
+                keys = connection.execute(select(decisions.c.id).where(which).limit(CHUNK)).scalars().all()
+                if not keys:
+                    return deleted
                 connection.execute(delete(labels).where(labels.c.decision.in_(keys)))
                 connection.execute(delete(decisions).where(decisions.c.id.in_(keys)))
-        return len(keys)
+            deleted += len(keys)
 
     def _make(self, tries: int = MOST_TRIES) -> bool:
         """The tables that are missing, while other threads and replicas may do the same."""

@@ -27,11 +27,6 @@ class Calibration:
     part: np.ndarray
 
     @classmethod
-    def of_single(cls, score: np.ndarray) -> Calibration:
-        """Every score is of a part of its own."""
-        return cls(score, np.arange(len(score)))
-
-    @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> Calibration:
         """From what `arrays` gave."""
         return cls(arrays["score"], arrays["part"])

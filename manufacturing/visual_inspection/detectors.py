@@ -138,7 +138,7 @@ class Segmenter(nn.Module):
 
     Taught with synthetic defects, or with labelled ones too. After DRAEM's discriminative half (Zavrtanik et al., 2021,
     arXiv:2108.07610), on a pretrained net instead of one from scratch. The layers up to stride 4 stay those of the
-    frozen backbone: they are edges and spots, and a third of the time.
+    frozen backbone: they are edges and spots, and a third of MobileNet's sums.
     """
 
     share = 0.003

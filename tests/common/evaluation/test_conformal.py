@@ -7,13 +7,18 @@ from common.errors import UsageError
 from common.evaluation.conformal import Calibration
 
 
+def single(score: np.ndarray) -> Calibration:
+    """Every score is of a part of its own."""
+    return Calibration(score, np.arange(len(score)))
+
+
 def test_the_threshold_of_single_pictures_is_the_textbook_order_statistic():
     scores = np.arange(1.0, 100.0)  # 99 scores: (99 + 1) * 0.95 = rank 95
-    calibration = Calibration.of_single(scores)
+    calibration = single(scores)
     assert calibration.threshold(0.05) == 95
     assert calibration.threshold(0.01) == 99
-    assert Calibration.of_single(scores[::-1]).threshold(0.5) == 50
-    assert Calibration.of_single(np.arange(1.0, 101.0)).threshold(0.0099009901) == 100
+    assert single(scores[::-1]).threshold(0.5) == 50
+    assert single(np.arange(1.0, 101.0)).threshold(0.0099009901) == 100
 
 
 def test_many_pictures_of_one_part_weigh_as_much_as_one():
@@ -30,7 +35,7 @@ def test_the_promise_holds_on_new_parts_of_any_distribution():
         alarms = []
         for _ in range(2000):
             scores = rng.standard_cauchy(61)
-            alarms.append(scores[60] > Calibration.of_single(scores[:60]).threshold(rate))
+            alarms.append(scores[60] > single(scores[:60]).threshold(rate))
         assert np.mean(alarms) < rate + 3 * np.sqrt(rate / 2000)
 
 
@@ -44,7 +49,7 @@ def test_the_promise_holds_for_new_parts_where_counting_pictures_would_break_it(
         part = np.repeat(np.arange(parts), count[:parts])
         scores, new = level[part] + 0.1 * rng.standard_normal(len(part)), level[parts] + 0.1 * rng.standard_normal()
         alarms.append(new > Calibration(scores, part).threshold(rate))
-        naive.append(new > Calibration.of_single(scores).threshold(rate))
+        naive.append(new > single(scores).threshold(rate))
     noise = 3 * np.sqrt(rate / repeats)
     assert np.mean(alarms) < rate + noise
     assert np.mean(naive) > rate + noise
@@ -63,7 +68,7 @@ def test_a_p_value_is_the_smallest_promise_with_which_a_score_is_found():
 
 def test_too_few_parts_promise_nothing_and_say_what_they_can():
     with pytest.raises(UsageError, match=r"18 good parts cannot promise .* got 0.05, expected at least 0.0526"):
-        Calibration.of_single(np.arange(18.0)).threshold(0.05)
-    enough = Calibration.of_single(np.arange(19.0))
+        single(np.arange(18.0)).threshold(0.05)
+    enough = single(np.arange(19.0))
     assert enough.threshold(0.05) == 18
     assert enough.lowest_rate == 0.05
