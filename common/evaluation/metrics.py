@@ -120,14 +120,22 @@ def trivial_floor(y: ArrayLike) -> dict[str, float]:
     return {name: round(metric(labels, constant, None), 12) for name, metric in BINARY.items()}
 
 
-def bootstrap(y: ArrayLike, p: ArrayLike, metric: MetricFunction, repeats: int = 1000, seed: int = 0) -> Metric:
-    """The metric with its 95 % stratified bootstrap interval over the rows.
+def bootstrap(
+    y: ArrayLike,
+    p: ArrayLike,
+    metric: MetricFunction,
+    repeats: int = 1000,
+    seed: int = 0,
+    groups: ArrayLike | None = None,
+) -> Metric:
+    """The metric with its 95 % stratified bootstrap interval over the rows, or over `groups` of rows, shape (n,).
 
-    Says how much the value would move with other people in the test set; the model and the base rate stay.
+    Says how much the value would move with other people in the test set; the model and the base rate stay. Rows that
+    say much the same, such as pictures of one part, are one group: they are drawn together.
     Raises `DataError` when lengths differ, a score is not finite, or `y` is not 0/1 with both classes.
     """
     labels = np.asarray(y)
-    return cv_interval(labels, [(np.arange(len(labels)), p)], metric, repeats, seed)
+    return cv_interval(labels, [(np.arange(len(labels)), p)], metric, repeats, seed, groups)
 
 
 def cv_interval(
@@ -136,13 +144,15 @@ def cv_interval(
     metric: MetricFunction,
     repeats: int = 500,
     seed: int = 0,
+    groups: ArrayLike | None = None,
 ) -> Metric:
     """The mean of a metric over the test folds of a (repeated) cross-validation, with its 95 % interval.
 
     `y` are the labels of all rows, shape (n,); each fold is `(rows, scores)`: the positions of its test
     rows and their scores. The bootstrap draws people, stratified by class: one drawn twice counts twice
-    in every fold that tested him, so the correlation between repeats stays in. It does not refit, so it
-    leaves out the variance of training. Raises `DataError` as `bootstrap` does.
+    in every fold that tested him, so the correlation between repeats stays in. `groups`, shape (n,), are drawn
+    whole (Field & Welsh, 2007). It does not refit, so it leaves out the variance of training. Raises
+    `DataError` as `bootstrap` does.
     """
     labels = np.asarray(y, dtype=float)
     folds = [_fold(labels, rows, scores) for rows, scores in fold_scores]
@@ -152,13 +162,16 @@ def cv_interval(
     if not np.isfinite(value):
         raise DataError("the metric is undefined in a fold", fix="use stratified folds with both classes in each")
     generator = np.random.default_rng(seed)
+    group = np.arange(len(labels)) if groups is None else np.asarray(groups)
     classes = [np.flatnonzero(labels == label) for label in (0, 1)]
+    drawn_by = [np.unique(group[members], return_inverse=True)[1] for members in classes]
     draws = np.empty(repeats)
     for repeat in range(repeats):
         weight = np.empty(len(labels))
-        for members in classes:
-            drawn = generator.integers(0, len(members), len(members))
-            weight[members] = np.bincount(drawn, minlength=len(members))
+        for members, owner in zip(classes, drawn_by, strict=True):
+            count = owner.max() + 1
+            drawn = generator.integers(0, count, count)
+            weight[members] = np.bincount(drawn, minlength=count)[owner]
         draws[repeat] = np.mean([metric(labels[rows], scores, weight[rows]) for rows, scores in folds])
     low, high = interval(value, draws)
     return Metric(value=value, low=low, high=high, n=len(labels))

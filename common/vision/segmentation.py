@@ -1,4 +1,4 @@
-"""How well a map finds the pixels of defects: AUROC, best F1 and AUPRO, with intervals over pictures.
+"""How well a map finds the pixels of defects: AUROC, best F1 and AUPRO, with intervals over pictures or parts.
 
 Scores are counted in bins, so that fifty million pixels take no memory and resampling pictures costs nothing.
 AUPRO is the mean overlap with each connected defect against the false-positive rate, up to a rate of 0.3, divided by
@@ -40,15 +40,16 @@ class PixelCounts:
         shares = sum((_from_above(hits) / hits.sum() for hits in found), np.zeros(bins))
         self.overlap.append(np.append(shares, count))
 
-    def metrics(self, repeats: int = 200, seed: int = 0) -> dict[str, Metric]:
-        """`NAMES` with 95 % bootstrap intervals over pictures; n is the number of pictures."""
+    def metrics(self, parts: np.ndarray, repeats: int = 200, seed: int = 0) -> dict[str, Metric]:
+        """`NAMES` with 95 % bootstrap intervals over `parts`, int (pictures,); n is the number of pictures."""
         good, bad, overlap = (np.array(values) for values in (self.good, self.bad, self.overlap))
         rng, n = np.random.default_rng(seed), len(good)
-        # Pictures with a defect and without are drawn apart, so that both are always there.
+        # Pictures with a defect and without are drawn apart, so that both are always there; those of a part together.
         strata = [np.flatnonzero(bad.sum(1) > 0), np.flatnonzero(bad.sum(1) == 0)]
+        members = [[rows[parts[rows] == part] for part in np.unique(parts[rows])] for rows in strata]
         draws = np.empty((repeats, len(NAMES)))
         for repeat in range(repeats):
-            drawn = np.concatenate([rng.choice(rows, len(rows)) for rows in strata])
+            drawn = np.concatenate([some[i] for some in members for i in rng.integers(0, len(some), len(some))])
             draws[repeat] = _measured(good[drawn].sum(0), bad[drawn].sum(0), overlap[drawn].sum(0))
         values = _measured(good.sum(0), bad.sum(0), overlap.sum(0))
         found = {}

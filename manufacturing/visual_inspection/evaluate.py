@@ -124,13 +124,15 @@ def assess(
 ) -> Report:
     """The report of a fitted detector on `split["test"]`."""
     test, y, score, threshold = split["test"], split["test"].defective, seen.score, seen.threshold
+    marked = np.array([mask is not None for mask in test.mask])
     any_marked = any(mask is not None and mask.any() for mask in test.mask)
-    metrics = {"image_auroc": bootstrap(y, score, auc), **(seen.pixels.metrics() if any_marked else {})}
-    metrics["f1"] = bootstrap(y, (score > threshold).astype(float), f1)
-    metrics["f1_max"] = bootstrap(y, score, f1_max)
-    metrics["false_alarm_rate"] = rate(score[y == 0] > threshold)
-    metrics["detection_rate"] = rate(score[y == 1] > threshold)
-    metrics["seen_before_rate"] = rate(seen_before(split["train"], test))
+    metrics = {"image_auroc": bootstrap(y, score, auc, groups=test.tile)}
+    metrics |= seen.pixels.metrics(test.tile[marked]) if any_marked else {}
+    metrics["f1"] = bootstrap(y, (score > threshold).astype(float), f1, groups=test.tile)
+    metrics["f1_max"] = bootstrap(y, score, f1_max, groups=test.tile)
+    metrics["false_alarm_rate"] = rate(score[y == 0] > threshold, test.tile[y == 0])
+    metrics["detection_rate"] = rate(score[y == 1] > threshold, test.tile[y == 1])
+    metrics["seen_before_rate"] = rate(seen_before(split["train"], test), test.tile[y == 0])
     return Report(
         system=SYSTEM.name,
         preset=preset,
@@ -161,9 +163,10 @@ def _floor(test: Pictures, metrics: dict[str, Metric]) -> dict[str, float]:
     return {name: float(value) for name, value in floor.items() if name in metrics}
 
 
-def rate(events: np.ndarray) -> Metric:
-    """The share of events with its Wilson interval."""
-    low, high = wilson(events.sum(), len(events))
+def rate(events: np.ndarray, parts: np.ndarray) -> Metric:
+    """The share of events, bool (n,), with its Wilson interval as if each of `parts`, (n,), had one picture."""
+    count = len(np.unique(parts))
+    low, high = wilson(events.mean() * count, count)
     return Metric(value=float(events.mean()), low=float(low), high=float(high), n=len(events))
 
 
@@ -196,20 +199,21 @@ def _slices(test: Pictures, score: np.ndarray, threshold: float) -> list[Slice]:
     for kind in np.unique(test.kind[~good]):
         rows = good | (test.kind == kind)
         own = score[test.kind == kind]
-        auroc = bootstrap(test.defective[rows], score[rows], auc, repeats=300).model_copy(update={"n": len(own)})
-        metrics = {"image_auroc": auroc, "detection_rate": rate(own > threshold)}
+        auroc = bootstrap(test.defective[rows], score[rows], auc, repeats=300, groups=test.tile[rows])
+        found_rate = rate(own > threshold, test.tile[test.kind == kind])
+        metrics = {"image_auroc": auroc.model_copy(update={"n": len(own)}), "detection_rate": found_rate}
         found.append(Slice(name="defect", group=str(kind), metrics=metrics))
     return found
 
 
 def _promises(fitted: Fitted, test: Pictures, seen: Seen) -> Section:
     """Every promise against what happened, since the threshold can be changed at run time."""
-    good, bad = (seen.score[test.defective == label] for label in (0, 1))
+    good, bad = (np.flatnonzero(test.defective == label) for label in (0, 1))
     rows = []
     for per_1000 in PROMISES:
         if per_1000 / 1000 >= fitted.calibration.lowest_rate:
             threshold = fitted.calibration.threshold(per_1000 / 1000)
-            false, found = rate(good > threshold), rate(bad > threshold)
+            false, found = (rate(seen.score[some] > threshold, test.tile[some]) for some in (good, bad))
             rows.append(
                 {
                     "promised per 1,000": per_1000,
@@ -220,7 +224,7 @@ def _promises(fitted: Fitted, test: Pictures, seen: Seen) -> Section:
             )
     figure = score_distribution(test.defective, seen.score, event="defect", cutoff=seen.threshold)
     text = f"Thresholds come from {fitted.calibration.parts} good parts, each scored by a member that has not seen it; "
-    text += "rates from the test part."
+    text += "rates from the test part, their intervals as if each part had one picture."
     return Section("Promises", text, figures=[figure], table=rows)
 
 

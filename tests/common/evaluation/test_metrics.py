@@ -95,6 +95,16 @@ def test_intervals_cover(name: str) -> None:
     assert all(one.low <= one.value <= one.high and one.n == 400 for one in found)
 
 
+def test_rows_of_one_group_are_drawn_together() -> None:
+    y, p = simulate(400, 5)
+    alone = metrics.bootstrap(y, p, metrics.auc, repeats=300)
+    four = [np.repeat(values, 4) for values in (y, p, np.arange(400))]
+    together = metrics.bootstrap(*four[:2], metrics.auc, repeats=300, groups=four[2])
+    assert (together.value, together.low, together.high) == pytest.approx((alone.value, alone.low, alone.high))
+    pretended = metrics.bootstrap(*four[:2], metrics.auc, repeats=300)
+    assert pretended.high - pretended.low == pytest.approx((alone.high - alone.low) / 2, rel=0.25)
+
+
 def test_a_perfect_score_stays_within_bounds() -> None:
     found = metrics.bootstrap([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], metrics.auc, repeats=50)
     assert (found.value, found.low, found.high) == (1, 1, 1)

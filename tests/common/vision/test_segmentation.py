@@ -7,11 +7,11 @@ from sklearn.metrics import precision_recall_curve, roc_auc_score
 from common.vision.segmentation import PixelCounts
 
 
-def counted(scores, masks):
+def counted(scores, masks, parts=None):
     counts = PixelCounts(np.linspace(-4, 8, 2000))
     for score, mask in zip(scores, masks, strict=True):
         counts.add(score, mask)
-    return counts.metrics(repeats=50)
+    return counts.metrics(np.arange(len(masks)) if parts is None else parts, repeats=50)
 
 
 @pytest.fixture
@@ -31,6 +31,14 @@ def test_pixel_auroc_is_scikit_learns(pictures):
     assert found.value == pytest.approx(expected, abs=1e-3)
     assert found.low <= found.value <= found.high
     assert found.n == 8
+
+
+def test_pictures_of_one_part_are_drawn_together(pictures):
+    scores, masks = (some * 4 for some in pictures)
+    parts = np.tile(np.arange(8), 4)
+    pretended, found = counted(scores, masks)["pixel_auroc"], counted(scores, masks, parts)["pixel_auroc"]
+    assert found.value == pytest.approx(pretended.value)
+    assert found.high - found.low > 1.4 * (pretended.high - pretended.low)
 
 
 def test_the_best_f1_of_pixels_is_that_of_scikit_learns_curve(pictures):
