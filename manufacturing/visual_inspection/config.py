@@ -1,7 +1,7 @@
 """What can be set for visual inspection, and the presets.
 
 sample     simulated tiles, no file needed, about half a minute
-reference  magnetic tiles, ImageNet backbone, about 20 min; bench: three protocols, an hour on two cores
+reference  magnetic tiles, ImageNet backbone, about 40 min; bench: three protocols, an hour and a half on two cores
 speed      the same with hardly any training; bench: pictures per second and memory
 """
 
@@ -68,7 +68,7 @@ class Config(Strict):
     false_alarms_per_1000: float = Field(50, gt=0, lt=1000, description="promised: at most so many good parts alarm")
     crops: CropSettings = CropSettings()
     thaw: bool = Field(True, description="train the segmenter's backbone along, but for its finest layers")
-    segmenter: Optimisation = Optimisation(epochs=6, learning_rate=2e-3, backbone_rate=0.3)
+    segmenter: Optimisation = Optimisation(epochs=12, learning_rate=2e-3, backbone_rate=0.3)
     reconstruction: Optimisation = Optimisation(epochs=2, learning_rate=2e-3)
     bank: BankSettings = BankSettings()
     gaussian: GaussianSettings = GaussianSettings()
