@@ -70,7 +70,9 @@ def create_app(
 
     A predictor may say `inline = True` or `False` (see `Batcher`), take larger bodies than the limits allow by its
     `body_bytes` and more time by its `deadline_s` (attributes of the class), and add routes of its own, for streams or
-    jobs, by a classmethod `routes(get_predictor) -> APIRouter`; they appear under `/v1/<system>`.
+    jobs, by a classmethod `routes(get_predictor) -> APIRouter`; they appear under `/v1/<system>`. What it counts itself
+    a classmethod `gauges(get_predictor) -> Collector` gives to Prometheus; the getter gives None until one is loaded.
+    The `close()` of the last predictor is called when the service ends.
 
     Raises `SystemUnavailable` for an unknown vertical and `UsageError` for a bundle of none of its systems.
     """
@@ -136,6 +138,8 @@ def create_app(
                 router = slot.kind.routes(lambda slot=slot: pinned(slot))
                 prefix = f"/v1/{system.short_name}"
                 gate.policy.allow_own(system.name, prefix, router.routes)
+            if hasattr(slot.kind, "gauges"):
+                metrics.registry.register(slot.kind.gauges(lambda slot=slot: slot.predictor))
                 app.include_router(
                     router, prefix=prefix, tags=[system.short_name], dependencies=[Depends(own_route(slot, prefix))]
                 )

@@ -122,7 +122,8 @@ def shown_value(value: Any) -> str:
     if isinstance(value, str | bytes):
         value = value[: MOST_CHARACTERS + 1]
     try:
-        return _cut(json.dumps(value, ensure_ascii=False))
+        # Half a surrogate pair, which JSON can name, is no text that can be sent back.
+        return _cut(json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode())
     except (TypeError, ValueError):
         return f"a {type(value).__name__}"
 

@@ -87,6 +87,11 @@ class Slot:
         patience: float = getattr(self.kind, "deadline_s", 0.0)
         self.limits = replace(self.limits, deadline_s=max(self.limits.deadline_s, patience))
 
+    @property
+    def predictor(self) -> Predictor | None:
+        """The live model's predictor, if there is one."""
+        return self._live.predictor if self._live else None
+
     def live(self) -> Live:
         """The model to use for one request; raises `SystemUnavailable` when there is none."""
         if self._live:
@@ -161,6 +166,8 @@ class Slot:
         known = (self._live, self.previous, rival, *self._retiring.values())
         for live in {id(live): live for live in known if live}.values():
             await asyncio.to_thread(live.close)
+        if give_back := getattr(self.predictor, "close", None):
+            await asyncio.to_thread(give_back)
 
     def _retire(self, live: Live) -> None:
         """Close a model when no request can still hold it."""

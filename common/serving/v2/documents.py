@@ -65,7 +65,11 @@ def add_documented(app: FastAPI, path: str, asgi: ASGIApp, shown: Shown) -> None
 
 
 def show_examples(document: dict[str, Any], slots: Sequence[Slot]) -> None:
-    """Fill an OpenAPI document with a model that is ready, its version, and its golden examples as tensors."""
+    """Fill an OpenAPI document with golden examples: as tensors of a model that is ready, and as they are for routes
+    of a system's own that take a request of its (`x-espalier-request: predict`) or several (`rows`)."""
+    for one in slots:
+        if one.status == "ready" and one.live().examples:
+            _show_own(document, f"/v1/{one.system.short_name}/", one.live().examples)
     slot = next((slot for slot in slots if slot.status == "ready" and slot.live().examples), None)
     if slot is None:
         return
@@ -82,6 +86,14 @@ def show_examples(document: dict[str, Any], slots: Sequence[Slot]) -> None:
             if "requestBody" in operation:
                 operation["requestBody"]["content"]["application/json"]["example"] = request
                 operation["responses"]["200"]["content"]["application/json"]["example"] = response
+
+
+def _show_own(document: dict[str, Any], prefix: str, examples: Sequence[Mapping[str, Any]]) -> None:
+    shown = {"predict": examples[0]["request"], "rows": {"rows": [pair["request"] for pair in examples[:2]]}}
+    for path, operations in document["paths"].items():
+        kind = operations.get("post", {}).get("x-espalier-request", "")
+        if path.startswith(prefix) and kind in shown:
+            operations["post"]["requestBody"]["content"]["application/json"]["example"] = shown[kind]
 
 
 def _documented(path: str, shown: Shown) -> Callable[..., Any]:

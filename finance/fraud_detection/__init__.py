@@ -1,0 +1,21 @@
+"""Fraud detection: transactions scored as they come, on features that are the same in history and online."""
+
+from common.system import System
+
+ROOM = "finance.fraud_detection"
+
+SYSTEM = System(
+    name=ROOM,
+    summary="Score a transaction as it happens, decide by model and rules, and say why.",
+    task="binary classification (fraud) on a stream of transactions, with delayed labels",
+    risk="limited: fraud detection is exempt from the EU AI Act's high-risk list (Annex III 5b); a wrong block harms a person",
+    datasets=("fraud-sffsd", "fraud-aws-registration"),
+    extras=("tabular", "stream", "serve"),
+    presets=("sample", "reference", "speed"),
+    config=f"{ROOM}.config:Config",
+    train=f"{ROOM}.train:train",
+    evaluate=f"{ROOM}.evaluate:evaluate",
+    bench=f"{ROOM}.bench:bench",
+    predictor=f"{ROOM}.serve:FraudPredictor",
+    acceptance=("valid_auc >= 0.7",),
+)

@@ -1,0 +1,167 @@
+"""Fitting: the champion is chosen at past moments, as it would have been, then learns from what is known now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from common.evaluation.metrics import ap, auc, recalibration
+from common.progress import bar
+from finance.fraud_detection.clock import DAY
+from finance.fraud_detection.config import Config
+from finance.fraud_detection.data import Events
+from finance.fraud_detection.definition import Definition, features
+from finance.fraud_detection.history import Table, history
+from finance.fraud_detection.linear import Logistic
+from finance.fraud_detection.model import Anomaly, fit_lightgbm, fit_xgboost
+from finance.fraud_detection.policy import AlertBudget, alert_threshold
+from finance.fraud_detection.prequential import Moment, customers, moment_of, past_moments
+
+
+class Model(Protocol):
+    """Log-odds (rows,) of features (rows, features), and what each feature adds."""
+
+    def predict(self, x: np.ndarray) -> np.ndarray: ...  # noqa: D102
+    def contributions(self, x: np.ndarray) -> np.ndarray: ...  # noqa: D102
+    def arrays(self) -> dict[str, np.ndarray]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Probability from log-odds (Platt scaling)."""
+
+    intercept: float
+    slope: float
+
+    def probability(self, log_odds: np.ndarray) -> np.ndarray:
+        """0 to 1."""
+        return 1 / (1 + np.exp(-(self.intercept + self.slope * log_odds)))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """All models, which one is the champion, its calibration and thresholds, and what was measured at past moments."""
+
+    definition: Definition
+    models: dict[str, Model]
+    champion: str
+    calibration: Calibration
+    anomaly: Anomaly
+    budget: AlertBudget
+    decline: float
+    metrics: dict[str, Any]
+
+    def score(self, x: np.ndarray) -> np.ndarray:
+        """The champion's probability of fraud."""
+        return self.calibration.probability(self.models[self.champion].predict(x))
+
+
+class Features:
+    """Features of the transactions that some moments need, computed once."""
+
+    def __init__(self, definition: Definition, events: Events, moments: Sequence[Moment]) -> None:
+        self.definition = definition
+        self.rows = np.unique(np.concatenate([part for m in moments for part in (m.train, m.test)]))
+        counts = history(definition, table_of(events), self.rows)
+        self.x = of_counts(definition, counts, events.time[self.rows], events.amount[self.rows])
+
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        """float32 (rows, features) of transactions at these positions."""
+        return self.x[np.searchsorted(self.rows, rows)]
+
+
+def definition_of(config: Config, events: Events) -> Definition:
+    """What is counted: every entity, each with the next one as its partner."""
+    names = tuple(events.entities)
+    partners = (*names[1:2], *(names[0] for _ in names[1:])) or names
+    return Definition(
+        entities=names,
+        partners=partners if len(names) > 1 else names,
+        windows=config.windows,
+        risk_windows=config.risk_windows,
+        delay=round(config.label_delay_days * DAY),
+        calendar=config.calendar,
+    )
+
+
+def table_of(events: Events) -> Table:
+    """Transactions as `history` takes them."""
+    codes = [pd.factorize(values)[0] for values in events.entities.values()]
+    unknown = [values == "" for values in events.entities.values()]
+    found = np.stack([np.where(none, -1, code) for code, none in zip(codes, unknown, strict=True)], axis=1)
+    return Table(events.time, events.amount, found, events.fraud, events.label_time)
+
+
+def of_counts(definition: Definition, counts: np.ndarray, time: np.ndarray, amount: np.ndarray) -> np.ndarray:
+    """float32 (rows, features)."""
+    windows = np.array(definition.windows, np.int64)
+    return features(counts, time, amount, windows, len(definition.risk_windows), definition.calendar)
+
+
+def fit(config: Config, events: Events, ready: Features | None = None) -> Fitted:
+    """Choose the champion at past moments by average precision, then fit all models on what is known at the test.
+
+    Calibration and thresholds come from the champion's scores at the past moments, of what it had not seen.
+    """
+    moment, past = moment_of(config, events), past_moments(config, events)
+    definition = definition_of(config, events)
+    ready = ready or Features(definition, events, [moment, *past])
+    y = events.fraud
+    tested = np.concatenate([m.test for m in past])
+    told: dict[str, list[np.ndarray]] = {name: [] for name in config.models}
+    metrics: dict[str, Any] = {}
+    with bar("models at past moments", len(config.models) * (len(past) + 1)) as advance:
+        for m in past:
+            for name, model in _models(config, ready.at(m.train), y[m.train]):
+                told[name].append(model.predict(ready.at(m.test)))
+                advance(1, name)
+        for name, scores in told.items():
+            pairs = [(y[m.test], score) for m, score in zip(past, scores, strict=True)]
+            metrics[f"valid_ap_{name}"] = float(np.mean([ap(*pair) for pair in pairs]))
+            metrics[f"valid_auc_{name}"] = float(np.mean([auc(*pair) for pair in pairs]))
+        champion = max(config.models, key=lambda name: metrics[f"valid_ap_{name}"])
+        models = {}
+        for name, model in _models(config, ready.at(moment.train), y[moment.train]):
+            models[name] = model
+            advance(1, name)
+    log_odds = np.concatenate(told[champion])
+    calibration = Calibration(*recalibration(y[tested], 1 / (1 + np.exp(-log_odds))))
+    score = calibration.probability(log_odds)
+    # A day that two moments share counts for each: their customers are alerted again.
+    day = np.concatenate([events.time[m.test] // DAY + 10**6 * i for i, m in enumerate(past)])
+    alerts = config.alerts_per_day
+    budget = alert_threshold(score, day, y[tested], events.amount[tested], alerts, customers(events)[tested])
+    decline = max(_precise(score, y[tested], config.decline_precision), budget.threshold)
+    known = {"valid_auc": metrics[f"valid_auc_{champion}"], "valid_ap": metrics[f"valid_ap_{champion}"]}
+    return Fitted(
+        definition=definition,
+        models=models,
+        champion=champion,
+        calibration=calibration,
+        anomaly=Anomaly.fit(ready.at(moment.train), config.seed),
+        budget=budget,
+        decline=decline,
+        metrics=known | metrics,
+    )
+
+
+def _models(config: Config, x: np.ndarray, y: np.ndarray) -> Iterator[tuple[str, Model]]:
+    fits: Mapping[str, Any] = {
+        "logistic": lambda: Logistic.fit(x, y, config.seed),
+        "xgboost": lambda: fit_xgboost(x, y, config.boosting, config.seed),
+        "lightgbm": lambda: fit_lightgbm(x, y, config.boosting, config.seed),
+    }
+    for name in config.models:
+        yield name, fits[name]()
+
+
+def _precise(score: np.ndarray, fraud: np.ndarray, precision: float) -> float:
+    """The lowest score from which on so many are frauds; above 1 when there is none."""
+    order = np.argsort(-score, kind="stable")
+    right = np.cumsum(fraud[order] == 1) / np.arange(1, len(order) + 1)
+    enough = np.flatnonzero(right >= precision)
+    return float(score[order[enough[-1]]]) if len(enough) else 1.01

@@ -1,0 +1,170 @@
+"""The routes beside `predict`: transactions that count, rules, cases and labels, and the state in numbers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from pydantic import BaseModel, Field, ValidationError
+
+from common.config import settings
+from common.errors import EspalierError
+from common.serving.problems import Problem, invalid_body, problem_of
+from finance.fraud_detection.case_routes import case_routes
+from finance.fraud_detection.live import Live
+from finance.fraud_detection.rules import RuleSet
+from finance.fraud_detection.serve import Decision
+
+if TYPE_CHECKING:
+    from finance.fraud_detection.serve import FraudPredictor
+
+MOST = 10_000
+"""Transactions in one request."""
+
+
+class StateNumbers(BaseModel):
+    """The online state in numbers."""
+
+    counted: dict[str, int] = Field(description="transactions, labels, refusals and fallbacks since the start")
+    inexact: dict[str, int] = Field(description="what made features differ from the whole history; empty: nothing")
+    size: dict[str, int] = Field(description="transactions, entities, bytes; empty for Redis")
+    rule_version: int
+
+
+class Published(BaseModel):
+    """The version that a rule set has."""
+
+    version: int = Field(ge=1, le=999_999, examples=[1])
+
+
+def live_routes(predictor: Callable[[], FraudPredictor]) -> APIRouter:
+    """The router over the live state, which is opened at the first request that needs it."""
+    router = APIRouter()
+    live = Opened(predictor)
+
+    @router.post(
+        "/transactions",
+        summary="Count a transaction, decide, and queue an alert.",
+        response_model=Decision,
+        openapi_extra=_body_of({"type": "object", "description": "as for predict"}, "predict"),
+    )
+    async def one(request: Request) -> Response:
+        current, asked = predictor(), await request.body()
+
+        def decide() -> Decision:
+            body = _valid(current, asked)
+            found = live().take(current, [body])[0]
+            if isinstance(found, EspalierError):
+                raise found
+            return found
+
+        decision = await asyncio.to_thread(decide)
+        return Response(decision.model_dump_json(), media_type="application/json")
+
+    @router.post(
+        "/transactions/batch",
+        summary="Many transactions in their order; a refused one holds up no other.",
+        openapi_extra={"x-espalier-request": "rows"},
+    )
+    async def many(body: Transactions) -> Decisions:
+        current = predictor()
+
+        def decide() -> list[dict[str, Any] | Problem]:
+            asked = [_valid(current, row) for row in body.rows]
+            found = live().take(current, asked)
+            return [problem_of(one) if isinstance(one, EspalierError) else one.model_dump() for one in found]
+
+        return Decisions(rows=await asyncio.to_thread(decide))
+
+    @router.get("/state", summary="The online state in numbers.")
+    async def numbers() -> StateNumbers:
+        opened = await asyncio.to_thread(live)
+        return StateNumbers(
+            counted=dict(opened.counted),
+            inexact=getattr(opened.state, "inexact", {}),
+            size=getattr(opened.state, "size", {}),
+            rule_version=opened.rules.version,
+        )
+
+    @router.get("/rules", summary="The rule set in force.")
+    async def rules() -> RuleSet:
+        return (await asyncio.to_thread(live)).book.current()
+
+    @router.post("/rules", summary="Publish a rule set; `based_on` is the version it was made from.")
+    async def publish(body: RuleSet, based_on: Annotated[int | None, Query(ge=0)] = None) -> Published:
+        return Published(version=await asyncio.to_thread(lambda: live().publish(body, based_on)))
+
+    @router.post("/rules/restore", summary="Publish an earlier version again, as a new one.")
+    async def restore(body: Published) -> Published:
+        return Published(version=await asyncio.to_thread(lambda: live().roll_back(body.version)))
+
+    return case_routes(lambda: live().queue, lambda labels: live().learn(labels), router)
+
+
+class Transactions(BaseModel):
+    """Transactions in the order in which they happened."""
+
+    rows: list[dict[str, Any]] = Field(min_length=1, max_length=MOST, description="each as for predict")
+
+
+class Decisions(BaseModel):
+    """For each transaction a decision, or the problem it was refused for."""
+
+    rows: list[dict[str, Any] | Problem]
+
+
+class Opened:
+    """The live state of one service, opened once; a new predictor is given it before it answers."""
+
+    def __init__(self, predictor: Callable[[], FraudPredictor]) -> None:
+        self._predictor, self._lock = predictor, threading.Lock()
+        self._live: Live | None = None
+
+    def __call__(self) -> Live:
+        """The live state, which the current predictor then looks at."""
+        current = self._predictor()
+        with self._lock:
+            self._live = self._live or Live(current, settings())
+            if current.live is None:
+                self._live.adopt(current)
+        return self._live
+
+
+class Gauges(Collector):
+    """The counters of a live state for Prometheus; nothing before the first transaction."""
+
+    def __init__(self, predictor: Callable[[], FraudPredictor | None]) -> None:
+        self._predictor = predictor
+
+    def collect(self) -> Iterable[Metric]:
+        """Events by what became of them, and the size of the state."""
+        events = CounterMetricFamily("espalier_fraud_events", "What became of transactions and labels", labels=["what"])
+        size = GaugeMetricFamily("espalier_fraud_state", "Size of the online state", labels=["of"])
+        inexact = CounterMetricFamily("espalier_fraud_inexact", "What made features inexact", labels=["what"])
+        current = self._predictor()
+        if current and (live := current.live):
+            for what, count in live.counted.items():
+                events.add_metric([what], count)
+            for of, value in getattr(live.state, "size", {}).items():
+                size.add_metric([of], value)
+            for what, count in getattr(live.state, "inexact", {}).items():
+                inexact.add_metric([what], count)
+        return [events, size, inexact]
+
+
+def _valid(current: FraudPredictor, content: bytes | dict[str, Any]) -> BaseModel:
+    try:
+        if isinstance(content, bytes):
+            return current.request.model_validate_json(content)
+        return current.request.model_validate(content)
+    except ValidationError as error:
+        raise invalid_body(error, current.request.model_json_schema()) from None
+
+
+def _body_of(schema: dict[str, Any], example: str) -> dict[str, Any]:
+    return {"requestBody": {"content": {"application/json": {"schema": schema}}}, "x-espalier-request": example}
