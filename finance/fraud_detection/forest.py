@@ -1,7 +1,7 @@
 """Decision trees of XGBoost, LightGBM and scikit-learn as arrays, scored by one compiled loop.
 
-A row takes some 10 µs, where XGBoost's own call takes 400 µs. What each feature adds is the change of the expected value
-along the path (Saabas, 2014, blog.datadive.net/interpreting-random-forests): exact in the sum, and as fast as scoring.
+A row takes some 10 µs, where XGBoost's own call takes 400 µs. What each feature adds is the change of the expected
+value along the path (Saabas, 2014, blog.datadive.net/interpreting-random-forests): exact in the sum, and as fast.
 """
 
 from __future__ import annotations
