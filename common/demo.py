@@ -81,7 +81,7 @@ def _bundle(system: System) -> Bundle:
         say(f"{system.name}: using the trained bundle {path}")
         return load_bundle(path)
     try:
-        return _train(system, "reference")
+        return _train(system, system.demo)
     except (DatasetUnavailable, ModelUnavailable) as error:
         console.print(Panel(f"{error}\n\nSIMULATED DATA: the demo goes on with data of a simulator.", style="bold red"))
         return _train(system, "sample")

@@ -46,6 +46,7 @@ class System:
     `presets` are names of settings. `config`, `train`, `evaluate`, `bench`, `predictor` and `objective` are
     `"module:attribute"`: `train(config) -> Bundle`, `evaluate(bundle) -> (Report, sections of its page)`,
     `bench(config, preset) -> list[Report]`, and `objective(config, trial) -> float` on validation data for tuning.
+    `demo` is the preset that `espalier demo` trains first: one that takes minutes at most.
     `acceptance` has thresholds on a bundle's metrics, such as `valid_auc >= 0.65`, without which none is promoted.
     """
 
@@ -63,6 +64,7 @@ class System:
     predictor: str = ""
     objective: str = ""
     acceptance: tuple[str, ...] = ()
+    demo: str = "reference"
 
     @property
     def vertical(self) -> str:

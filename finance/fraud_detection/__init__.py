@@ -18,4 +18,5 @@ SYSTEM = System(
     bench=f"{ROOM}.bench:bench",
     predictor=f"{ROOM}.serve:FraudPredictor",
     acceptance=("valid_auc >= 0.7",),
+    demo="sample",
 )

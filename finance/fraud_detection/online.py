@@ -19,6 +19,8 @@ LATENESS = 3 * DAY
 """Milliseconds behind the latest time up to which a late transaction is counted exactly; beyond, see `inexact`."""
 START, MOST = 1 << 14, 50_000_000
 """Transactions that there is room for at first, and at most: 50 million take 3 GB."""
+GENTLY = 1_000_000
+"""Transactions from which on room grows by a quarter at a time."""
 MOST_WAITING = 1 << 15
 """Labels that are kept for transactions that have not come; beyond, the older half is dropped."""
 REFUSED = {kernels.SAME: "same", kernels.OTHER: "other", kernels.TOO_OLD: "too_old"}
@@ -238,16 +240,20 @@ class Online:
         return np.zeros(shape, np.int64)
 
     def _grow(self) -> None:
-        """Room for twice as many transactions."""
-        old = self.memory
-        was, now = len(old.time), min(2 * len(old.time), self.most)
-        numbers = np.arange(old.meta[kernels.TAIL], old.meta[kernels.NEXT])
-        moved = {}
+        """Room for twice as many transactions, from a million on for a quarter more; array by array, so that no more
+        than one lies in memory twice."""
+        was = len(self.memory.time)
+        now = min(2 * was if was < GENTLY else was * 5 // 4, self.most)
+        first, end = (int(self.memory.meta[place]) for place in (kernels.TAIL, kernels.NEXT))
+        self.memory = self.memory._replace(places=np.zeros(0, np.int32))
         for name in ("time", "amount", "label_time", "id", "fraud", "entity", "back"):
-            array = getattr(old, name)
-            moved[name] = np.zeros((*array.shape[:-1], now), array.dtype)
-            moved[name][..., numbers % now] = array[..., numbers % was]
-        self.memory = old._replace(**moved, places=np.zeros(_power(2 * now), np.int32))
+            array = getattr(self.memory, name)
+            moved = np.zeros((*array.shape[:-1], now), array.dtype)
+            for start in range(first, end, GENTLY):
+                numbers = np.arange(start, min(start + GENTLY, end))
+                moved[..., numbers % now] = array[..., numbers % was]
+            self.memory = self.memory._replace(**{name: moved})
+        self.memory = self.memory._replace(places=np.zeros(_power(2 * now), np.int32))
         kernels.rebuild_places(self.memory)
 
     def _make_keys(self) -> None:
