@@ -79,21 +79,26 @@ def assess(
     rivals: Mapping[str, np.ndarray],
     preset: str,
     seconds: Seconds,
+    protocol: str = "",
 ) -> Report:
-    """The report of scores (test rows,) in the test period of `moment`; `rivals` are those of the baselines."""
+    """The report of scores (test rows,) in the test period of `moment`; `rivals` are those of the baselines.
+
+    `protocol` is what the split is called where it is not one by time.
+    """
+    protocol = protocol or protocol_of(config)
     if events.simulated:
         warn(f"{events.dataset}: {CLOSED_DATA}")
     return Report(
         system=SYSTEM.name,
         preset=preset,
         dataset=events.dataset,
-        protocol=protocol_of(config),
+        protocol=protocol,
         simulated=events.simulated,
         data_sha256=events.sha256,
         metrics=measured(config, events, moment.test, score),
         floor=floor(config, events, moment.test),
         baselines={name: values_of(config, events, moment.test, other) for name, other in rivals.items()},
-        published=published(events.dataset, protocol_of(config)) if _as_published(config) else [],
+        published=published(events.dataset, protocol) if _as_published(config) else [],
         slices=_slices(events, moment.test, score),
         seconds=seconds,
         peak_rss_mb=peak_rss_mb(),

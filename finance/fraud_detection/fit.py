@@ -116,7 +116,7 @@ def fit(config: Config, events: Events, ready: Features | None = None) -> Fitted
     metrics: dict[str, Any] = {}
     with bar("models at past moments", len(config.models) * (len(past) + 1)) as advance:
         for m in past:
-            for name, model in _models(config, ready.at(m.train), y[m.train]):
+            for name, model in fit_models(config, ready.at(m.train), y[m.train]):
                 told[name].append(model.predict(ready.at(m.test)))
                 advance(1, name)
         for name, scores in told.items():
@@ -125,7 +125,7 @@ def fit(config: Config, events: Events, ready: Features | None = None) -> Fitted
             metrics[f"valid_auc_{name}"] = float(np.mean([auc(*pair) for pair in pairs]))
         champion = max(config.models, key=lambda name: metrics[f"valid_ap_{name}"])
         models = {}
-        for name, model in _models(config, ready.at(moment.train), y[moment.train]):
+        for name, model in fit_models(config, ready.at(moment.train), y[moment.train]):
             models[name] = model
             advance(1, name)
     log_odds = np.concatenate(told[champion])
@@ -149,7 +149,8 @@ def fit(config: Config, events: Events, ready: Features | None = None) -> Fitted
     )
 
 
-def _models(config: Config, x: np.ndarray, y: np.ndarray) -> Iterator[tuple[str, Model]]:
+def fit_models(config: Config, x: np.ndarray, y: np.ndarray) -> Iterator[tuple[str, Model]]:
+    """All models of the configuration, fitted to features (rows, features) and y in {0, 1}."""
     fits: Mapping[str, Any] = {
         "logistic": lambda: Logistic.fit(x, y, config.seed),
         "xgboost": lambda: fit_xgboost(x, y, config.boosting, config.seed),
