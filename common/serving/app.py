@@ -134,12 +134,12 @@ def create_app(
         if slot.kind:
             add_routes(app, slot, limits, watch)
             slot.on_live = partial(_on_live, app, slot, limits, watch)
+            if hasattr(slot.kind, "gauges"):
+                metrics.registry.register(slot.kind.gauges(lambda slot=slot: slot.predictor))
             if hasattr(slot.kind, "routes"):
                 router = slot.kind.routes(lambda slot=slot: pinned(slot))
                 prefix = f"/v1/{system.short_name}"
                 gate.policy.allow_own(system.name, prefix, router.routes)
-            if hasattr(slot.kind, "gauges"):
-                metrics.registry.register(slot.kind.gauges(lambda slot=slot: slot.predictor))
                 app.include_router(
                     router, prefix=prefix, tags=[system.short_name], dependencies=[Depends(own_route(slot, prefix))]
                 )
