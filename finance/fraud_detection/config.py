@@ -12,11 +12,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from common.config import Strict
-from common.training.loop import Optimisation
 from finance.fraud_detection.clock import DAY, HOUR, MINUTE, SECOND
 from finance.fraud_detection.simulator import SIMULATED
 
-Model = Literal["logistic", "xgboost", "lightgbm", "sequence"]
+Model = Literal["logistic", "xgboost", "lightgbm"]
 
 
 class Periods(Strict):
@@ -62,7 +61,6 @@ class Config(Strict):
     calendar: bool = Field(True, description="times are real ones")
     models: tuple[Model, ...] = Field(("logistic", "xgboost", "lightgbm"), min_length=1)
     boosting: BoostingSettings = BoostingSettings()
-    sequence: Optimisation = Optimisation(epochs=3, batch=256, learning_rate=2e-3)
     alerts_per_day: float = Field(100, gt=0, description="the alert budget: customers a day")
     review_cost: int = Field(500, ge=0, description="minor units that a review costs")
     decline_precision: float = Field(0.9, gt=0, le=1, description="declined from the score at which so many are frauds")

@@ -16,8 +16,9 @@ from finance.credit_scoring.simulator import SIMULATED_FIELDS
 SERVE = """
 from pathlib import Path
 from common.serving.app import create_app
+from finance.credit_scoring import SYSTEM
 from common.serving.run import run_app
-run_app(create_app("finance", {{"finance.credit_scoring": Path({bundle!r})}}), port=0)
+run_app(create_app("finance", {{SYSTEM.name: Path({bundle!r})}}, systems=[SYSTEM]), port=0)
 """
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 LATIN = re.compile(r"[A-Za-z]{3,}")
