@@ -102,6 +102,10 @@ class Definition(Strict):
             found += [f"{name}_since_fraud", f"{name}_since_first_fraud", f"{name}_good_since_fraud"]
         return found
 
+    def features(self, counts: np.ndarray, time: np.ndarray, amount: np.ndarray) -> np.ndarray:
+        """float32 (rows, features): the function `features` with what it needs of this definition."""
+        return features(counts, time, amount, np.array(self.windows), len(self.risk_windows), self.calendar)
+
 
 OTHERS = 6
 """Counts beside those of windows: sum of squares, largest, last time, last and first known fraud, good ones since."""

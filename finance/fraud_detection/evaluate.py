@@ -54,8 +54,7 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     loaded = time.perf_counter()
     predictor = FraudPredictor.load(bundle)
     ready = Features(predictor.definition, events, [moment])
-    intercept, slope = predictor.kept["calibration"]
-    score = 1 / (1 + np.exp(-(intercept + slope * predictor.model.predict(ready.at(moment.test)))))
+    score = predictor.score(ready.at(moment.test))
     seconds = Seconds(data=loaded - started, train=0.0, evaluate=time.perf_counter() - loaded)
     report = assess(config, events, moment, score, baselines(config, events, moment, ready), "bundle", seconds)
     y = events.fraud[moment.test]

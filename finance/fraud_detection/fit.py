@@ -14,9 +14,9 @@ from common.progress import bar
 from finance.fraud_detection.clock import DAY
 from finance.fraud_detection.config import Config
 from finance.fraud_detection.data import Events
-from finance.fraud_detection.definition import Definition, features
+from finance.fraud_detection.definition import Definition
 from finance.fraud_detection.history import Table, history
-from finance.fraud_detection.linear import Logistic
+from finance.fraud_detection.linear import Calibration, Logistic
 from finance.fraud_detection.model import Anomaly, fit_lightgbm, fit_xgboost
 from finance.fraud_detection.policy import AlertBudget, alert_threshold
 from finance.fraud_detection.prequential import Moment, customers, moment_of, past_moments
@@ -28,18 +28,6 @@ class Model(Protocol):
     def predict(self, x: np.ndarray) -> np.ndarray: ...  # noqa: D102
     def contributions(self, x: np.ndarray) -> np.ndarray: ...  # noqa: D102
     def arrays(self) -> dict[str, np.ndarray]: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Probability from log-odds (Platt scaling)."""
-
-    intercept: float
-    slope: float
-
-    def probability(self, log_odds: np.ndarray) -> np.ndarray:
-        """0 to 1."""
-        return 1 / (1 + np.exp(-(self.intercept + self.slope * log_odds)))
 
 
 @dataclass(frozen=True)
@@ -67,7 +55,7 @@ class Features:
         self.definition = definition
         self.rows = np.unique(np.concatenate([part for m in moments for part in (m.train, m.test)]))
         counts = history(definition, table_of(events), self.rows)
-        self.x = of_counts(definition, counts, events.time[self.rows], events.amount[self.rows])
+        self.x = definition.features(counts, events.time[self.rows], events.amount[self.rows])
 
     def at(self, rows: np.ndarray) -> np.ndarray:
         """float32 (rows, features) of transactions at these positions."""
@@ -94,12 +82,6 @@ def table_of(events: Events) -> Table:
     unknown = [values == "" for values in events.entities.values()]
     found = np.stack([np.where(none, -1, code) for code, none in zip(codes, unknown, strict=True)], axis=1)
     return Table(events.time, events.amount, found, events.fraud, events.label_time)
-
-
-def of_counts(definition: Definition, counts: np.ndarray, time: np.ndarray, amount: np.ndarray) -> np.ndarray:
-    """float32 (rows, features)."""
-    windows = np.array(definition.windows, np.int64)
-    return features(counts, time, amount, windows, len(definition.risk_windows), definition.calendar)
 
 
 def fit(config: Config, events: Events, ready: Features | None = None) -> Fitted:

@@ -1,4 +1,4 @@
-"""Logistic regression as arrays, which scoring reads without scikit-learn."""
+"""Logistic regression as arrays, and probabilities from log-odds: scoring needs no scikit-learn."""
 
 from __future__ import annotations
 
@@ -52,6 +52,18 @@ class Logistic:
         spread = np.sqrt(np.where(known, (logs - centre) ** 2, 0).sum(axis=0) / many) + 1e-6
         model = LogisticRegression(C=0.1, max_iter=500, random_state=seed).fit(_standardised(x, centre, spread), y)
         return cls(centre, spread, model.coef_[0], float(model.intercept_[0]))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Probability from log-odds (Platt scaling)."""
+
+    intercept: float
+    slope: float
+
+    def probability(self, log_odds: np.ndarray) -> np.ndarray:
+        """0 to 1."""
+        return 1 / (1 + np.exp(-(self.intercept + self.slope * log_odds)))
 
 
 def _logs(x: np.ndarray) -> np.ndarray:

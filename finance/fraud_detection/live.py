@@ -23,7 +23,7 @@ from finance.fraud_detection.case_records import Alert, Label
 from finance.fraud_detection.cases import CaseQueue, open_queue
 from finance.fraud_detection.clock import DAY, MINUTE
 from finance.fraud_detection.durable import Durable
-from finance.fraud_detection.kernels import OTHER, SAME, TOO_OLD
+from finance.fraud_detection.kernels import NEW, OTHER, SAME, TOO_OLD
 from finance.fraud_detection.online import LATENESS, Rows, State, hashed
 from finance.fraud_detection.rules import CompiledRules, RuleBook
 
@@ -80,7 +80,8 @@ class Live:
         counts, became = self._count(rows.part(fine))
         decided = self._decide(predictor, [batch[i] for i in fine.tolist()], rows.part(fine), counts)
         for place, i in enumerate(fine.tolist()):
-            found[i] = self._judged(batch[i], decided[place], became[place] if became is not None else 0)
+            what = NEW if became is None else int(became[place])
+            found[i] = self._judged(batch[i], decided[place], what, int(rows.time[i]), int(rows.amount[i]))
         self.counted["transactions"] += len(batch)
         return found
 
@@ -125,7 +126,7 @@ class Live:
             with self._lock:
                 return self.state.take(rows)
         except RequestError as error:
-            # What is declared for a history that cannot be read; the transactions are not counted, and this is.
+            # Decided by the declared fallback, and counted as such; Redis takes the rows in when it is back.
             self.counted["degraded"] += len(rows)
             logger.warning("decided without history: %s", error)
             return None, None
@@ -135,7 +136,9 @@ class Live:
     ) -> list[Decision]:
         return predictor.decide(batch, rows, counts, self.rules) if len(batch) else []
 
-    def _judged(self, request: BaseModel, decision: Decision, became: int) -> Decision | EspalierError:
+    def _judged(
+        self, request: BaseModel, decision: Decision, became: int, at: int, amount: int
+    ) -> Decision | EspalierError:
         fields = request.__dict__
         if became == OTHER:
             self.counted["changed"] += 1
@@ -149,18 +152,18 @@ class Live:
             return InvalidRequest(
                 "too old to be counted", where="time", got=fields["time"].isoformat(), expected=expected
             )
-        decision.duplicate = bool(became == SAME)
+        decision.duplicate = became == SAME
         self.counted["duplicates" if decision.duplicate else decision.decision] += 1
         if decision.decision != "approve" and not decision.duplicate:
-            self._alert(request, decision)
+            self._alert(request, decision, at, amount)
         return decision
 
-    def _alert(self, request: BaseModel, decision: Decision) -> None:
+    def _alert(self, request: BaseModel, decision: Decision, at: int, amount: int) -> None:
         fields, entities = request.__dict__, self.state.definition.entities
         alert = Alert(
             id=decision.id,
-            time=int(fields["time"].timestamp() * 1000),
-            amount=round(fields["amount"] * 100),
+            time=at,
+            amount=amount,
             currency=fields["currency"],
             entities={name: fields[name] for name in entities if fields[name]},
             score=decision.score if decision.score is not None else 1.0,

@@ -13,9 +13,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
 from common.bundle import Bundle
 from common.config import Strict
 from common.errors import InvalidRequest
-from finance.fraud_detection.definition import Definition, features
+from finance.fraud_detection.definition import Definition
 from finance.fraud_detection.forest import Forest, anomaly
-from finance.fraud_detection.linear import Logistic
+from finance.fraud_detection.linear import Calibration, Logistic
 from finance.fraud_detection.online import Online, Rows, State, hashed, keys_of
 from finance.fraud_detection.policy import Policy, decide
 from finance.fraud_detection.reasons import Reason, strongest
@@ -80,7 +80,7 @@ class FraudPredictor:
         self.rules = CompiledRules(RuleSet(), self.schema)
         self.live: Live | None = None
         self.request = _request_type(definition.entities, kept["currency"], examples)
-        self._windows = np.array(definition.windows, np.int64)
+        self._calibration = Calibration(*kept["calibration"])
 
     @classmethod
     def load(cls, bundle: Bundle, device: str = "cpu") -> Self:
@@ -123,11 +123,9 @@ class FraudPredictor:
         id = np.array([hashed(record["id"]) for record in records], np.uint64)
         return Rows(np.full(len(records), -1, np.int8), id, time, amount, keys)
 
-    def features(self, rows: Rows, counts: np.ndarray) -> np.ndarray:
-        """float32 (rows, features)."""
-        definition = self.definition
-        risk = len(definition.risk_windows)
-        return features(counts, rows.time, rows.amount, self._windows, risk, definition.calendar)
+    def score(self, x: np.ndarray) -> np.ndarray:
+        """The probability of fraud (rows,) of features float32 (rows, features)."""
+        return self._calibration.probability(self.model.predict(x))
 
     def decide(
         self, batch: Sequence[BaseModel], rows: Rows, counts: np.ndarray | None, rules: CompiledRules
@@ -135,9 +133,8 @@ class FraudPredictor:
         """Decisions from counts int64 (rows, entities, counts); None: the history could not be read."""
         if counts is None:
             return [self._decide(request, None, None, None, rules, rows, i) for i, request in enumerate(batch)]
-        x = self.features(rows, counts)
-        intercept, slope = self.kept["calibration"]
-        score = 1 / (1 + np.exp(-(intercept + slope * self.model.predict(x))))
+        x = self.definition.features(counts, rows.time, rows.amount)
+        score = self.score(x)
         unusual = anomaly(self._anomaly.predict(np.nan_to_num(x, nan=-1.0)), self.kept["anomaly_rows"])
         return [
             self._decide(request, x[i], float(score[i]), float(unusual[i]), rules, rows, i)

@@ -51,9 +51,8 @@ def test_the_state_in_the_bundle_counts_as_history_does(bundle, config):
     keys = np.stack([keys_of(name, values[rows].tolist()) for name, values in events.entities.items()], axis=1)
     ready = Features(predictor.definition, events, [moment])
     counts = predictor.state.look(events.time[rows], keys)
-    taken = type("Rows", (), {"time": events.time[rows], "amount": events.amount[rows]})
     first = np.array([events.time[r] == events.time[moment.test[0]] for r in rows])
-    found = predictor.features(taken, counts)[first]
+    found = predictor.definition.features(counts, events.time[rows], events.amount[rows])[first]
     assert len(found) > 0
     np.testing.assert_array_equal(found, ready.at(rows)[first])
 
