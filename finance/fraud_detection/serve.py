@@ -231,17 +231,21 @@ def _rows_of(state: Mapping[str, np.ndarray]) -> Rows:
 def _request_type(entities: tuple[str, ...], currency: str, examples: Sequence[Mapping[str, Any]]) -> type[BaseModel]:
     """The request: one transaction with the entities that the bundle counts."""
     entries: dict[str, Any] = {
-        "id": (Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^/\x00-\x1f]+$")], Field()),
-        "time": (Annotated[AwareDatetime, Field(strict=False)], Field(description="ISO 8601 with a zone")),
+        "id": (
+            Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^/\x00-\x1f]+$")],
+            Field(description="Id"),
+        ),
+        "time": (Annotated[AwareDatetime, Field(strict=False)], Field(description="Time, ISO 8601 with a zone")),
         "amount": (
             Annotated[float, Field(ge=0, le=LARGEST / 100, allow_inf_nan=False)],
-            Field(description=f"in {currency}"),
+            Field(description=f"Amount in {currency}"),
         ),
-        "currency": (Literal[currency], Field(description="the one that the model was trained on")),
+        "currency": (Literal[currency], Field(description="Currency that the model was trained on")),
     }
     for place, name in enumerate(entities):
         known = Annotated[str, Field(min_length=1, max_length=200)]
-        entries[name] = (known, Field()) if place == 0 else (known | None, Field(None, description="null: not known"))
+        label = name.replace("_", " ").capitalize()
+        entries[name] = (known if place == 0 else known | None, Field(... if place == 0 else None, description=label))
     shown: dict[str, Any] = {"examples": [dict(examples[0])]} if examples else {}
     base = type("Request", (Strict,), {"model_config": ConfigDict(json_schema_extra=shown)})
     return create_model("Transaction", __base__=base, __doc__="One transaction.", **entries)
