@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
@@ -77,6 +78,7 @@ class FraudPredictor:
         self.seed_rows = _rows_of(state)
         self.state: State = Online(definition)
         self.state.take(self.seed_rows, counted=False)
+        self._looking = Lock()
         self.rules = CompiledRules(RuleSet(), self.schema)
         self.live: Live | None = None
         self.request = _request_type(definition.entities, kept["currency"], examples)
@@ -111,7 +113,9 @@ class FraudPredictor:
         if self.live is not None:
             return self.live.look(self, batch)
         rows = self.rows_of(batch)
-        return self.decide(batch, rows, self.state.look(rows.time, rows.keys), self.rules)
+        with self._looking:
+            counts = self.state.look(rows.time, rows.keys)
+        return self.decide(batch, rows, counts, self.rules)
 
     def rows_of(self, batch: Sequence[BaseModel]) -> Rows:
         """Requests as the state takes them. Raises `InvalidRequest` naming the field."""
