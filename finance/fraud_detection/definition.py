@@ -10,6 +10,10 @@ at `t` and the transaction is older than `delay`, as investigators need so long:
 delay`. Of an entity with more than `deepest` transactions within its horizon those later than number `deepest` + 1,
 counted from the newest, are seen: without a bound a busy one, such as a country, would take seconds. Who is not known
 ("") has no history, and counts as one partner of others.
+
+For a model that reads sequences the newest `steps` transactions of an entity are told one by one. Of one millisecond
+the larger amount counts as newer, and of one amount the one with the partner of now: here too no order of arrival
+matters.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ class Definition(Strict):
     delay: int = Field(7 * DAY, ge=0, description="labels of younger transactions are not used")
     deepest: int = Field(8192, ge=1, le=1_000_000, description="the newest transactions of an entity that are seen")
     calendar: bool = Field(True, description="times are real ones, so hour and day of the week mean something")
+    steps: int = Field(0, ge=0, le=1024, description="the newest transactions of an entity that are told one by one")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -65,7 +70,7 @@ class Definition(Strict):
     @property
     def counts(self) -> int:
         """Whole numbers for each entity (see `count_names`)."""
-        return 3 * len(self.windows) + 2 * len(self.risk_windows) + OTHERS
+        return 3 * len(self.windows) + 2 * len(self.risk_windows) + OTHERS + 3 * self.steps
 
     @property
     def count_names(self) -> list[list[str]]:
@@ -77,6 +82,7 @@ class Definition(Strict):
                 *(f"{name}_{what}" for what in ("squares", "largest", "last_time")),
                 *(f"{name}_{what}_{told}" for what in ("known", "frauds") for told in risks),
                 *(f"{name}_{what}" for what in ("last_fraud", "first_fraud", "good_since_fraud")),
+                *(f"{name}_step_{what}_{k}" for what in ("time", "amount", "same") for k in range(self.steps)),
             ]
             for name, partner in zip(self.entities, self.partners, strict=True)
         ]
@@ -84,7 +90,7 @@ class Definition(Strict):
     @property
     def counted(self) -> str:
         """What decides the counts, as JSON: a kept state goes on only where this is the same."""
-        return self.model_dump_json(exclude={"calendar"})
+        return self.model_dump_json(exclude={"calendar", "steps"})
 
     @property
     def names(self) -> list[str]:
@@ -108,7 +114,8 @@ class Definition(Strict):
 
 
 OTHERS = 6
-"""Counts beside those of windows: sum of squares, largest, last time, last and first known fraud, good ones since."""
+"""Counts beside those of windows: sum of squares, largest, last time, last and first known fraud, good ones since; then
+come times (-1: none), amounts and whether the partner is that of now, of the newest `steps` transactions."""
 
 
 def spoken(window: int) -> str:

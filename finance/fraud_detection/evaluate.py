@@ -155,7 +155,7 @@ def floor(config: Config, events: Events, rows: np.ndarray) -> dict[str, float]:
 
 def baselines(config: Config, events: Events, moment: Moment, ready: Features) -> dict[str, np.ndarray]:
     """Scores of the amount alone, of an anomaly detector without labels, and of XGBoost on the Handbook's features."""
-    train, test, y = ready.at(moment.train), ready.at(moment.test), events.fraud[moment.train]
+    train, test, y = ready.at(moment.train).x, ready.at(moment.test).x, events.fraud[moment.train]
     found = {"isolation forest, no labels": Anomaly.fit(train, config.seed).predict(test)}
     if events.amount.any():
         found["amount alone"] = events.amount[moment.test].astype(float)

@@ -35,13 +35,13 @@ class Forest:
     value: np.ndarray
     root: np.ndarray
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """float64 (rows,): the sum over the trees of x float32 (rows, features)."""
+    def predict(self, x: np.ndarray, steps: np.ndarray | None = None) -> np.ndarray:
+        """float64 (rows,): the sum over the trees of x float32 (rows, features); `steps` are not read."""
         return _predict(x, self.feature, self.cut, self.left, self.right, self.missing_left, self.value, self.root) + (
             self.intercept
         )
 
-    def contributions(self, x: np.ndarray) -> np.ndarray:
+    def contributions(self, x: np.ndarray, steps: np.ndarray | None = None) -> np.ndarray:
         """float64 (rows, features): what each adds to the forest's mean; the mean is `expected`."""
         return _contributions(
             x, self.feature, self.cut, self.left, self.right, self.missing_left, self.value, self.root

@@ -74,7 +74,7 @@ class Scratch(NamedTuple):
 
 class Plan(NamedTuple):
     """A `Definition` as numbers; `keep` is how far back from the latest time things matter, `largest` the amount that
-    counts at most in a sum of squares."""
+    counts at most in a sum of squares, `steps` how many transactions are told one by one."""
 
     partner_of: np.ndarray
     windows: np.ndarray
@@ -84,15 +84,17 @@ class Plan(NamedTuple):
     keep: int
     deepest: int
     largest: int
+    steps: int
 
 
 @njit(cache=True, nogil=True)
-def aggregate(plan: Plan, seen: Scratch, n: int, t: int, out: np.ndarray) -> None:
+def aggregate(plan: Plan, seen: Scratch, n: int, t: int, mine: int, out: np.ndarray) -> None:
     """Counts of one entity at `t` into `out` int64 (counts,), from what is in `seen`: the newest `n` of its
-    transactions before `t` and within the horizon, of which there may be one more than `deepest`.
+    transactions before `t` and within the horizon, of which there may be one more than `deepest`. `mine` is the partner
+    of now, -1 where it has no history.
 
     In `out`: numbers, sums and distinct partners by window; sum of squares, largest, last time (-1: none); known labels
-    and frauds by risk window; last and first known fraud (-1), known good ones after the last.
+    and frauds by risk window; last and first known fraud (-1), known good ones after the last; and what `tell` tells.
     """
     windows, risk, delay = plan.windows, plan.risk, plan.delay
     size, risks = len(windows), len(risk)
@@ -149,6 +151,36 @@ def aggregate(plan: Plan, seen: Scratch, n: int, t: int, out: np.ndarray) -> Non
     for r in range(1, risks):
         out[known + r] += out[known + r - 1]
         out[frauds + r] += out[frauds + r - 1]
+    if plan.steps > 0:
+        tell(plan, seen, n, mine, out[last + 3 :])
+
+
+@njit(cache=True, nogil=True)
+def tell(plan: Plan, seen: Scratch, n: int, mine: int, out: np.ndarray) -> None:
+    """The newest `steps` of what is in `seen`, in the order of `Definition`: times (-1: none), amounts, and 1 where the
+    partner is `mine`."""
+    steps, taken = plan.steps, 0
+    out[:steps] = -1
+    for i in range(min(n, plan.deepest)):
+        if n > plan.deepest and seen.time[i] == seen.time[plan.deepest]:
+            break
+        if taken == steps and seen.time[i] < out[steps - 1]:
+            break
+        same = int(mine != -1 and seen.partner[i] == mine)
+        at = taken
+        while at > 0 and (seen.time[i], seen.amount[i], same) > (
+            out[at - 1],
+            out[steps + at - 1],
+            out[2 * steps + at - 1],
+        ):
+            at -= 1
+        if at == steps:
+            continue
+        taken = min(taken + 1, steps)
+        for block in range(0, 3 * steps, steps):
+            for k in range(block + taken - 1, block + at, -1):
+                out[k] = out[k - 1]
+        out[at], out[steps + at], out[2 * steps + at] = seen.time[i], seen.amount[i], same
 
 
 @njit(cache=True, nogil=True)
@@ -171,7 +203,10 @@ def count(memory: Memory, plan: Plan, seen: Scratch, t: int, keys: np.ndarray, o
             if memory.back[e, place] == 0:
                 break
             at -= memory.back[e, place]
-        aggregate(plan, seen, n, t, out[e])
+        other, mine = keys[plan.partner_of[e]], -1
+        if plan.steps > 0 and other != 0:
+            mine = find_entity(memory, other)
+        aggregate(plan, seen, n, t, mine, out[e])
 
 
 @njit(cache=True, nogil=True)

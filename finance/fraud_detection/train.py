@@ -14,6 +14,7 @@ from finance.fraud_detection import SYSTEM
 from finance.fraud_detection.config import RECIPES, Config
 from finance.fraud_detection.currency import DECIMALS
 from finance.fraud_detection.data import Events, load
+from finance.fraud_detection.ensemble import Inputs
 from finance.fraud_detection.fit import Features, Fitted, definition_of, fit
 from finance.fraud_detection.online import LATENESS, hashed, keys_of
 from finance.fraud_detection.prequential import moment_of, past_moments
@@ -55,21 +56,23 @@ def state_of(events: Events, at: int, keep: int) -> dict[str, np.ndarray]:
     }
 
 
-def _save(config: Config, events: Events, known: Events, fitted: Fitted, x: np.ndarray, at: int) -> Bundle:
+def _save(config: Config, events: Events, known: Events, fitted: Fitted, inputs: Inputs, at: int) -> Bundle:
     names, test = fitted.definition.names, moment_of(config, events).test
-    reference = {name: reference_histogram(x[:, place]) for place, name in enumerate(names)}
-    reference["score"] = reference_histogram(fitted.score(x))
+    reference = {name: reference_histogram(inputs.x[:, place]) for place, name in enumerate(names)}
+    reference["score"] = reference_histogram(fitted.score(inputs))
+    champion = fitted.models[fitted.champion]
     return save_bundle(
         SYSTEM,
         config,
         arrays={
-            "champion.safetensors": fitted.models[fitted.champion].arrays(),
+            **champion.arrays(),
             "anomaly.safetensors": fitted.anomaly.forest.arrays(),
             "state.safetensors": state_of(known, at, fitted.definition.horizon + LATENESS),
         },
+        files=champion.graphs(),
         preprocess={
             "definition": fitted.definition.model_dump(mode="json"),
-            "champion": fitted.champion,
+            "champion": list(champion.parts),
             "calibration": [fitted.calibration.intercept, fitted.calibration.slope],
             "anomaly_rows": fitted.anomaly.rows,
             "review": fitted.budget.threshold,

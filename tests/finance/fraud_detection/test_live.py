@@ -95,9 +95,9 @@ def test_the_service_scores_a_stream_as_history_does(client, later, bundle):
         reply = client.post(f"{ROOT}/transactions/batch", json={"rows": later.requests[first : first + 700]})
         found += [answer["score"] for answer in reply.json()["rows"]]
     predictor = FraudPredictor.load(bundle)
-    x = Features(predictor.definition, events, [SimpleNamespace(train=rows, test=rows)]).at(rows)
+    inputs = Features(predictor.definition, events, [SimpleNamespace(train=rows, test=rows)]).at(rows)
     intercept, slope = predictor.kept["calibration"]
-    expected = 1 / (1 + np.exp(-(intercept + slope * predictor.model.predict(x))))
+    expected = 1 / (1 + np.exp(-(intercept + slope * predictor.model.predict(*inputs))))
     assert len(known) > 500
     assert found == expected.tolist()
 
