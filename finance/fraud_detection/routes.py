@@ -18,6 +18,8 @@ from common.serving.problems import Problem, invalid_body, problem_of
 from common.serving.security.policy import NEEDS
 from finance.fraud_detection.case_routes import case_routes
 from finance.fraud_detection.live import Live
+from finance.fraud_detection.remembered import Remembered
+from finance.fraud_detection.rule_history import Backtest
 from finance.fraud_detection.rules import RuleSet
 from finance.fraud_detection.serve import Decision
 
@@ -109,6 +111,17 @@ def live_routes(predictor: Callable[[], FraudPredictor]) -> APIRouter:
     )
     async def restore(body: Published) -> Published:
         return Published(version=await asyncio.to_thread(lambda: live().roll_back(body.version)))
+
+    remembered = Remembered()
+
+    @router.post(
+        "/rules/backtest",
+        summary="What a rule set would have done with the transactions that the bundle remembers.",
+        openapi_extra={NEEDS: ["predict", "rules"]},
+    )
+    async def measure(body: RuleSet) -> Backtest:
+        current = predictor()
+        return await asyncio.to_thread(lambda: remembered.measure(current, body, live().queue.labels))
 
     return case_routes(lambda: live().queue, lambda labels: live().learn(labels), router)
 
