@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,7 @@ def join(frame: pd.DataFrame, labels: Mapping[str, tuple[int, int]], where: str)
     return frame, Joined(new, len(places) - new, len(said) - len(places), len(labels) - len(said))
 
 
-def _with(column: pd.Series, places: np.ndarray, at: np.ndarray) -> pd.Series:
+def _with(column: Any, places: np.ndarray, at: np.ndarray) -> pd.Series:
     """Times (ms) at some places of a column, written as its others are, and ISO 8601 where it has none."""
     column = column.copy()
     if isinstance(column.dtype, pd.DatetimeTZDtype):
@@ -72,7 +73,7 @@ def _with(column: pd.Series, places: np.ndarray, at: np.ndarray) -> pd.Series:
         column, values = column.astype("Int64"), pd.Series(at, dtype="Int64")
     else:
         column, values = column.astype(object), pd.Series(np.datetime_as_string(at.astype("M8[ms]"), timezone="UTC"))
-    column.iloc[places] = values.to_numpy(dtype=object) if column.dtype == object else values.array
+    column.iloc[places] = values.tolist()
     return column
 
 

@@ -20,6 +20,7 @@ from finance.fraud_detection.serve import FraudPredictor
 
 MOST = 200_000
 """Transactions that are measured: 6 s for their features, once for each bundle, and 60 MB."""
+MOST_RULES = 100
 BY_COMMAND = "measure it where the data are, by python -m finance.fraud_detection.backtest"
 
 Labels = Callable[[int], Iterable[tuple[str, int, int]]]
@@ -41,9 +42,11 @@ class Remembered:
     def measure(self, predictor: FraudPredictor, ruleset: RuleSet, labels: Labels) -> Backtest:
         """What the rules would have done, by the labels in the bundle and `labels`, which hold where both know one.
 
-        Blocks for seconds. Raises `MalformedRule`, `InvalidRequest` for a rule that reads an entity or when nothing is
-        remembered, and `Overloaded` while another set is measured, as each takes a core.
+        Blocks for seconds. Raises `MalformedRule`, `InvalidRequest` for a rule that reads an entity, more than 100
+        rules, or when nothing is remembered, and `Overloaded` while another set is measured, as each takes a core.
         """
+        if len(ruleset.rules) > MOST_RULES:
+            raise InvalidRequest("too many rules at once", got=len(ruleset.rules), expected=f"at most {MOST_RULES}")
         fields = fields_of(ruleset, predictor.schema)
         for rule, read in fields.items():
             for name in set(read) & set(predictor.definition.entities):

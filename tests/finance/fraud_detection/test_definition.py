@@ -142,3 +142,4 @@ def test_how_far_back_a_feature_looks():
     assert (back["amount"], back["customer_ratio_1d"], back["customer_velocity"]) == (0, DAY, 7 * DAY)
     assert (back["customer_risk_1d"], back["customer_since_fraud"]) == (8 * DAY, 8 * DAY)
     assert max(back.values()) == ONE.horizon
+    assert Definition.model_validate(ONE.model_dump()) == ONE  # what is kept of it makes no other one

@@ -203,7 +203,10 @@ def test_a_verdict_is_known_to_features_from_its_moment_on(home, monkeypatch, to
 
 def from_docs(file: str) -> str:
     """What the docs write into a file."""
-    text = (Path(__file__).parents[3] / "docs" / "fraud_detection.md").read_text()
+    docs = Path(__file__).parents[3] / "docs" / "fraud_detection.md"
+    if not docs.exists():
+        pytest.skip("a clone has no docs")
+    text = docs.read_text()
     return text.partition(f"cat > {file} <<'END'\n")[2].partition("END\n")[0]
 
 
@@ -239,15 +242,15 @@ def test_the_recipe_in_the_docs_retrains_when_the_hook_runs_it(home, monkeypatch
         policy=policies.retrain,
     )
     assert run_hook(policies.retrain, record)
-    for _ in range(600):
-        if (home / "asked").exists() or "espalier:" in (home / "retrain.log").read_text():
+    log, asked = home / "retrain.log", home / "asked"
+    for _ in range(1000):
+        if asked.exists() or (log.exists() and "espalier:" in log.read_text()):
             break
         time.sleep(0.2)
-    assert (home / "asked").exists(), (home / "retrain.log").read_text()
+    assert asked.exists(), log.read_text()
     assert json.loads((home / "decision.json").read_text())["reasons"] == ["drift"]
-    asked = (home / "asked").read_text()
-    assert "/v1/deployments/fraud_detection/challenger" in asked
-    bundle = asked.partition('"bundle": "')[2].partition('"')[0]
+    assert "/v1/deployments/fraud_detection/challenger" in asked.read_text()
+    bundle = asked.read_text().partition('"bundle": "')[2].partition('"')[0]
     config = json.loads((home / "home" / "bundles" / "finance.fraud_detection" / bundle / "manifest.json").read_text())[
         "config"
     ]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_live import ROOT, served
 
-from common.errors import Overloaded
+from common.errors import InvalidRequest, Overloaded
 from finance.fraud_detection import remembered
 from finance.fraud_detection.backtest import past_of
 from finance.fraud_detection.clock import DAY
@@ -102,6 +102,12 @@ def test_one_at_a_time(predictor):
 
     memory.measure(predictor, rules("amount > 1"), labels)
     memory.measure(predictor, rules("amount > 1"), lambda since: [])
+
+
+def test_many_rules_are_refused(predictor, none):
+    many = [rule("amount > 1") | {"name": f"r{place}"} for place in range(101)]
+    with pytest.raises(InvalidRequest, match="too many rules at once: got 101, expected at most 100"):
+        Remembered().measure(predictor, RuleSet.model_validate({"rules": many}), none)
 
 
 def test_the_route_answers_and_refuses_what_it_cannot_know(bundle, tmp_path, monkeypatch):
