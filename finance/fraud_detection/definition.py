@@ -18,6 +18,7 @@ matters.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -92,21 +93,28 @@ class Definition(Strict):
         """What decides the counts, as JSON: a kept state goes on only where this is the same."""
         return self.model_dump_json(exclude={"calendar", "steps"})
 
+    @cached_property
+    def lookback(self) -> dict[str, int]:
+        """The features, in the order of the columns of `features`, each with the age, ms, up to which transactions
+        decide it."""
+        found = {"amount": 0, "hour": 0, "weekday": 0}
+        for name, partner in zip(self.entities, self.partners, strict=True):
+            for window in self.windows:
+                for what in ("count", "mean", "ratio", f"{partner}s"):
+                    found[f"{name}_{what}_{spoken(window)}"] = window
+            for what in ("deviation", "largest", "since_last", "velocity"):
+                found[f"{name}_{what}"] = self.windows[-1]
+            for window in self.risk_windows:
+                for what in ("known", "frauds", "risk"):
+                    found[f"{name}_{what}_{spoken(window)}"] = self.delay + window
+            for what in ("since_fraud", "since_first_fraud", "good_since_fraud"):
+                found[f"{name}_{what}"] = self.delay + self.risk_windows[-1]
+        return found
+
     @property
     def names(self) -> list[str]:
         """The features, in the order of the columns of `features`."""
-        found = ["amount", "hour", "weekday"]
-        for name, partner in zip(self.entities, self.partners, strict=True):
-            for window in self.windows:
-                told = spoken(window)
-                found += [f"{name}_count_{told}", f"{name}_mean_{told}", f"{name}_ratio_{told}"]
-                found += [f"{name}_{partner}s_{told}"]
-            found += [f"{name}_deviation", f"{name}_largest", f"{name}_since_last", f"{name}_velocity"]
-            for window in self.risk_windows:
-                told = spoken(window)
-                found += [f"{name}_known_{told}", f"{name}_frauds_{told}", f"{name}_risk_{told}"]
-            found += [f"{name}_since_fraud", f"{name}_since_first_fraud", f"{name}_good_since_fraud"]
-        return found
+        return list(self.lookback)
 
     def features(self, counts: np.ndarray, time: np.ndarray, amount: np.ndarray) -> np.ndarray:
         """float32 (rows, features): the function `features` with what it needs of this definition."""

@@ -15,8 +15,11 @@ from pydantic import BaseModel, Field, ValidationError
 from common.config import settings
 from common.errors import EspalierError
 from common.serving.problems import Problem, invalid_body, problem_of
+from common.serving.security.policy import NEEDS
 from finance.fraud_detection.case_routes import case_routes
 from finance.fraud_detection.live import Live
+from finance.fraud_detection.remembered import Remembered
+from finance.fraud_detection.rule_history import Backtest
 from finance.fraud_detection.rules import RuleSet
 from finance.fraud_detection.serve import Decision
 
@@ -91,17 +94,34 @@ def live_routes(predictor: Callable[[], FraudPredictor]) -> APIRouter:
             rule_version=opened.rules.version,
         )
 
-    @router.get("/rules", summary="The rule set in force.")
+    @router.get("/rules", summary="The rule set in force.", openapi_extra={NEEDS: ["predict", "rules"]})
     async def rules() -> RuleSet:
         return (await asyncio.to_thread(live)).book.current()
 
-    @router.post("/rules", summary="Publish a rule set; `based_on` is the version it was made from.")
+    @router.post(
+        "/rules",
+        summary="Publish a rule set; `based_on` is the version it was made from.",
+        openapi_extra={NEEDS: ["rules"]},
+    )
     async def publish(body: RuleSet, based_on: Annotated[int | None, Query(ge=0)] = None) -> Published:
         return Published(version=await asyncio.to_thread(lambda: live().publish(body, based_on)))
 
-    @router.post("/rules/restore", summary="Publish an earlier version again, as a new one.")
+    @router.post(
+        "/rules/restore", summary="Publish an earlier version again, as a new one.", openapi_extra={NEEDS: ["rules"]}
+    )
     async def restore(body: Published) -> Published:
         return Published(version=await asyncio.to_thread(lambda: live().roll_back(body.version)))
+
+    remembered = Remembered()
+
+    @router.post(
+        "/rules/backtest",
+        summary="What a rule set would have done with the transactions that the bundle remembers.",
+        openapi_extra={NEEDS: ["predict", "rules"]},
+    )
+    async def measure(body: RuleSet) -> Backtest:
+        current = predictor()
+        return await asyncio.to_thread(lambda: remembered.measure(current, body, live().queue.labels))
 
     return case_routes(lambda: live().queue, lambda labels: live().learn(labels), router)
 

@@ -219,22 +219,28 @@ def test_what_makes_no_sense_is_a_problem_and_changes_nothing(
     assert list(desk.queue.labels()) == []
 
 
-def test_a_key_needs_the_scope_of_the_system_and_its_name_is_kept(
+def test_cases_and_labels_have_scopes_of_their_own_and_the_name_of_the_key_is_kept(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    keys = {scope: create_key(tmp_path / "keys.json", (scope,)) for scope in ("predict:desk", "predict:other")}
+    scopes = ("cases:desk", "cases:other", "predict:desk", "feedback")
+    keys = {scope: create_key(tmp_path / "keys.json", (scope,)) for scope in scopes}
     monkeypatch.setenv("ESPALIER_KEYS_FILE", str(tmp_path / "keys.json"))
     settings.cache_clear()
     desk.queue.open_case(alert("a"))
     with TestClient(create_app("toy", systems=[SYSTEM], predictors={"toy.desk": desk})) as client:
-        for scope, status in [("predict:desk", 200), ("predict:other", 403)]:
-            headers = {"x-api-key": keys[scope][0]}
+        for scope in scopes:
+            headers, sees = {"x-api-key": keys[scope][0]}, 200 if scope == "cases:desk" else 403
             for path in ("/cases", "/cases/summary", "/cases/a"):
-                assert client.get(BASE + path, headers=headers).status_code == status
+                assert client.get(BASE + path, headers=headers).status_code == sees
+            assign = client.post(f"{BASE}/cases/a/assign", json={"person": "ann"}, headers=headers)
+            verdict = {"verdict": "unsure", "person": "ann"}
+            decide = client.post(f"{BASE}/cases/a/verdict", json=verdict, headers=headers)
+            assert assign.status_code == decide.status_code == sees
             answer = client.post(f"{BASE}/labels", json={"labels": [LABEL]}, headers=headers)
-            assert answer.status_code == status
+            assert answer.status_code == (200 if scope == "feedback" else 403)
         assert client.get(f"{BASE}/cases").status_code == 401
-    assert [label.person for label in desk.queue.find("a").labels] == [f"key:{keys['predict:desk'][1].id}"]
+    said = [label.person for label in desk.queue.find("a").labels if label.source != "investigator"]
+    assert said == [f"key:{keys['feedback'][1].id}"]
 
 
 def test_a_database_that_is_away_is_503_and_tells_nothing_of_itself() -> None:

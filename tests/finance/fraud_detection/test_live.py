@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from common.config import settings
 from common.serving.app import create_app
+from common.serving.security.keyfile import create_key
 from finance.fraud_detection import SYSTEM
 from finance.fraud_detection.clock import DAY
 from finance.fraud_detection.data import load
@@ -237,6 +238,37 @@ def test_the_examples_in_openapi_work_as_they_stand(client):
         reply = client.post(f"{ROOT}/{route}", json=body["example"])
         assert reply.status_code == 200
         assert field in reply.json()
+
+
+def test_a_key_may_do_what_its_scopes_say_and_no_more(bundle, later, tmp_path, monkeypatch):
+    who = {"teller": "predict:fraud_detection", "analyst": "cases:fraud_detection", "author": "rules:fraud_detection"}
+    file = tmp_path / "keys.json"
+    keys = {name: create_key(file, (scope,))[0] for name, scope in (who | {"bank": "feedback"}).items()}
+    labels = {"labels": [{"transaction": "x", "fraud": 1, "label_time": 1, "source": "bank"}]}
+    rules = {"rules": []}
+    opened = {
+        ("post", "transactions"): (later.requests[0], {"teller"}),
+        ("post", "transactions/batch"): ({"rows": later.requests[:1]}, {"teller"}),
+        ("get", "state"): (None, {"teller"}),
+        ("get", "cases"): (None, {"analyst"}),
+        ("get", "cases/summary"): (None, {"analyst"}),
+        ("post", "labels"): (labels, {"bank"}),
+        ("get", "rules"): (None, {"teller", "author"}),
+        ("post", "rules/backtest"): (rules, {"teller", "author"}),
+        ("post", "rules"): (rules, {"author"}),
+        ("post", "rules/restore"): ({"version": 1}, {"author"}),
+    }
+    with served(bundle, tmp_path, monkeypatch, ESPALIER_KEYS_FILE=str(file)) as client:
+        for (method, path), (body, may) in opened.items():
+            given = {} if body is None else {"json": body}
+            passed = set()
+            for name, key in keys.items():
+                reply = client.request(method, f"{ROOT}/{path}", headers={"x-api-key": key}, **given)
+                assert reply.status_code in (200, 403), (path, name, reply.text)
+                passed |= {name} if reply.status_code == 200 else set()
+            assert passed == may, path
+        told = client.get("/openapi.json", headers={"x-api-key": keys["bank"]}).json()["paths"]
+    assert told[f"{ROOT}/cases"]["get"]["security"][0] == {"bearer": ["cases:fraud_detection"]}
 
 
 def test_golden_requests_one_by_one_and_together_are_the_same(bundle):
