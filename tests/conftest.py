@@ -1,4 +1,4 @@
-"""What is real in tests: a Chromium and a service to look at, a PostgreSQL, a Redis."""
+"""What is real in tests: a Chromium and a service to look at, a PostgreSQL, a Redis, published data."""
 
 from __future__ import annotations
 
@@ -18,6 +18,21 @@ import pytest
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 FLAGS += ("--disable-sync", "--no-first-run", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+# Read before a test changes the environment.
+MIRRORS = (Path(os.environ.get("ESPALIER_DATA_MIRROR") or "absent"), Path(__file__).parents[2] / "shared" / "data")
+
+
+@pytest.fixture(scope="session")
+def mirror_of() -> Callable[[str], Path]:
+    """`mirror_of("credit-german")`: the mirror of published data that has it, or skip."""
+
+    def find(dataset: str) -> Path:
+        found = next((path for path in MIRRORS if (path / dataset).is_dir()), None)
+        if found is None:
+            pytest.skip(f"published data: neither ESPALIER_DATA_MIRROR nor ../shared/data has {dataset}")
+        return found
+
+    return find
 
 
 @pytest.fixture(scope="module")
