@@ -26,6 +26,7 @@ from finance.fraud_detection import SYSTEM
 from finance.fraud_detection.clock import DAY
 from finance.fraud_detection.config import Config
 from finance.fraud_detection.data import load
+from finance.fraud_detection.ensemble import Inputs
 from finance.fraud_detection.fit import table_of
 from finance.fraud_detection.history import history
 from finance.fraud_detection.prequential import moment_of
@@ -61,7 +62,7 @@ def past_of(bundle: Bundle, predictor: FraudPredictor, days: float) -> Past:
         texts[name][values == ""] = None
     return Past(
         definition=predictor.definition,
-        x=predictor.definition.features(counts, some.time, some.amount),
+        inputs=Inputs.of(predictor.definition, counts, some.time, some.amount),
         time=some.time,
         amount=some.amount,
         fraud=np.where(some.label_time <= at, some.fraud, -1),

@@ -12,6 +12,7 @@ import pandas as pd
 from common.errors import InvalidRequest, Overloaded
 from finance.fraud_detection.clock import NEVER
 from finance.fraud_detection.definition import Definition
+from finance.fraud_detection.ensemble import Inputs
 from finance.fraud_detection.history import Table, counts_of
 from finance.fraud_detection.online import LATENESS, hashed
 from finance.fraud_detection.rule_history import Backtest, Past, fields_of, measure
@@ -95,7 +96,7 @@ def _past_of(predictor: FraudPredictor) -> tuple[np.ndarray, Past]:
     time, amount = rows.time[newest], rows.amount[newest]
     return rows.id[newest], Past(
         definition=definition,
-        x=definition.features(counts, time, amount),
+        inputs=Inputs.of(definition, counts, time, amount),
         time=time,
         amount=amount,
         fraud=fraud[newest],

@@ -12,6 +12,7 @@ from pydantic import Field
 from common.config import Strict
 from finance.fraud_detection.conditions import compile_condition
 from finance.fraud_detection.definition import Definition
+from finance.fraud_detection.ensemble import Inputs
 from finance.fraud_detection.rules import SCORE, CompiledRules, RuleResult, RuleSet, Schema, backtest
 
 
@@ -31,31 +32,36 @@ class Backtest(Strict):
 
 @dataclass(frozen=True)
 class Past:
-    """Transactions as rules see them: `x` float32 (n, features), `time` ms, `amount` minor units, `fraud` 1, 0 or -1
+    """Transactions as rules see them: what models see, `time` ms, `amount` minor units, `fraud` 1, 0 or -1
     for unknown, `learned` bool where the champion may have learned from it, `texts` of the fields that are texts (None
-    where not known), all (n,); `score` gives the champion's of features."""
+    where not known), all (n,); `score` gives the champion's of inputs."""
 
     definition: Definition
-    x: np.ndarray
+    inputs: Inputs
     time: np.ndarray
     amount: np.ndarray
     fraud: np.ndarray
     learned: np.ndarray
     texts: Mapping[str, np.ndarray]
-    score: Callable[[np.ndarray], np.ndarray]
+    score: Callable[[Inputs], np.ndarray]
     simulated: bool
 
     def part(self, rows: np.ndarray) -> Past:
         """The transactions where a mask is true."""
-        arrays = {name: getattr(self, name)[rows] for name in ("x", "time", "amount", "fraud", "learned")}
-        return replace(self, **arrays, texts={name: values[rows] for name, values in self.texts.items()})
+        arrays = {name: getattr(self, name)[rows] for name in ("time", "amount", "fraud", "learned")}
+        return replace(
+            self,
+            **arrays,
+            inputs=self.inputs.part(rows),
+            texts={name: values[rows] for name, values in self.texts.items()},
+        )
 
     def column(self, field: str) -> np.ndarray:
         """A field of rules, (n,)."""
         if field == "score":
-            return self.score(self.x)
+            return self.score(self.inputs)
         own: dict[str, np.ndarray] = {**self.texts, "amount": self.amount, "time": self.time}
-        return own[field] if field in own else self.x[:, self.definition.names.index(field)]
+        return own[field] if field in own else self.inputs.x[:, self.definition.names.index(field)]
 
 
 def fields_of(ruleset: RuleSet, schema: Schema) -> dict[str, list[str]]:

@@ -19,11 +19,11 @@ URL = "/v1/adder/predict"
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str) -> Iterator[None]:
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str) -> Iterator[None]:
     entry = EntryPoint("toy.adder", "toy_system:SYSTEM", "espalier.systems")
     monkeypatch.setattr(common.system, "entry_points", lambda group: [entry])
     monkeypatch.setenv("ESPALIER_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("DATABASE_URL", database_url)
     settings.cache_clear()
     yield
     settings.cache_clear()
@@ -93,7 +93,7 @@ def test_a_subject_is_erased_and_never_stored_in_clear(client: TestClient, tmp_p
     kept = client.post(URL, json={"age": 20, "note": "divorced"}).headers["x-decision-id"]
     gone = client.post(URL, json={"age": 21, "note": "divorced"}, headers=headers).headers["x-decision-id"]
     assert client.get(f"/v1/decisions/{gone}").status_code == 200
-    for file in tmp_path.glob("audit.db*"):
+    for file in tmp_path.rglob("tables.db*"):
         assert b"customer-4711" not in file.read_bytes()
     assert client.post("/v1/erasure", json={"subject": "customer-4711"}).json() == {"decisions": 1}
     assert client.post("/v1/erasure", json={"subject": "customer-4711"}).json() == {"decisions": 0}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,22 +12,14 @@ import pytest
 from fastapi import APIRouter
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
-from sqlalchemy import create_engine
 
 from common.config import settings
 from common.serving.app import create_app
 from common.serving.security.keyfile import create_key
 from common.system import System
-from finance.fraud_detection.case_records import EXAMPLE_ID, Alert, Label, tables
+from finance.fraud_detection.case_records import EXAMPLE_ID, Alert, Label
 from finance.fraud_detection.case_routes import case_routes
 from finance.fraud_detection.cases import CaseQueue, open_queue
-
-found = importlib.util.spec_from_file_location("audit_conftest", Path(__file__).parents[2] / "common/audit/conftest.py")
-assert found
-assert found.loader
-audit = importlib.util.module_from_spec(found)
-found.loader.exec_module(audit)
-postgres = audit.postgres
 
 SYSTEM = System("toy.desk", "Has a queue.", "none", "minimal", (), (), predictor="absent:Absent")
 BASE = "/v1/desk"
@@ -60,12 +51,7 @@ class Desk:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def desk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Desk]:
     """With an empty queue in the database that the settings name."""
-    url = ""
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres")
-        engine = create_engine(url.replace("postgresql", "postgresql+pg8000", 1))
-        tables.drop_all(engine)
-        engine.dispose()
+    url = request.getfixturevalue("postgres") if request.param == "postgresql" else ""
     monkeypatch.setenv("ESPALIER_HOME", str(tmp_path))
     monkeypatch.setenv("DATABASE_URL", url)
     settings.cache_clear()
