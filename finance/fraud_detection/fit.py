@@ -45,11 +45,14 @@ class Fitted:
 
 
 class Features:
-    """What models see of the transactions that some moments need, computed once."""
+    """What models see of the transactions that some moments need, and of `others` at these positions, computed once."""
 
-    def __init__(self, definition: Definition, events: Events, moments: Sequence[Moment]) -> None:
+    def __init__(
+        self, definition: Definition, events: Events, moments: Sequence[Moment], others: np.ndarray | Sequence[int] = ()
+    ) -> None:
         self.definition = definition
-        self.rows = np.unique(np.concatenate([part for m in moments for part in (m.train, m.test)]))
+        needed = [part for m in moments for part in (m.train, m.test)]
+        self.rows = np.unique(np.concatenate([*needed, np.asarray(others, np.int64)]))
         counts = history(definition, table_of(events), self.rows)
         self.all = Inputs.of(definition, counts, events.time[self.rows], events.amount[self.rows])
 

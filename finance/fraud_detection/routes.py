@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field, ValidationError
 
 from common.config import settings
-from common.errors import EspalierError
+from common.errors import EspalierError, RequestError
 from common.serving.problems import Problem, invalid_body, problem_of
 from common.serving.security.policy import NEEDS
 from finance.fraud_detection.case_routes import case_routes
@@ -56,33 +56,36 @@ def live_routes(predictor: Callable[[], FraudPredictor]) -> APIRouter:
         response_model=Decision,
         openapi_extra=_body_of({"type": "object", "description": "as for predict"}, "predict"),
     )
-    async def one(request: Request) -> Response:
-        current, asked = predictor(), await request.body()
+    async def one(request: Request, response: Response) -> Response:
+        current, asked, decided = predictor(), await request.body(), request.state.decided
+        decided.admit()
 
-        def decide() -> Decision:
+        def decide() -> tuple[BaseModel, Decision, bytes]:
             body = _valid(current, asked)
             found = live().take(current, [body])[0]
             if isinstance(found, EspalierError):
                 raise found
-            return found
+            return body, found, found.model_dump_json().encode()
 
-        decision = await asyncio.to_thread(decide)
-        return Response(decision.model_dump_json(), media_type="application/json")
+        body, decision, content = await asyncio.to_thread(decide)
+        decided.note([body], [decision], (b"[%b]" % asked, b"[%b]" % content))
+        return Response(content, media_type="application/json", headers=dict(response.headers))
 
     @router.post(
         "/transactions/batch",
         summary="Many transactions in their order; a refused one holds up no other.",
         openapi_extra={"x-espalier-request": "rows"},
     )
-    async def many(body: Transactions) -> Decisions:
-        current = predictor()
-
-        def decide() -> list[dict[str, Any] | Problem]:
-            asked = [_valid(current, row) for row in body.rows]
-            found = live().take(current, asked)
-            return [problem_of(one) if isinstance(one, EspalierError) else one.model_dump() for one in found]
-
-        return Decisions(rows=await asyncio.to_thread(decide))
+    async def many(body: Transactions, request: Request) -> Decisions:
+        """On record are the rows that were decided, in their order: `<decision>.<row>` counts these alone."""
+        current, decided = predictor(), request.state.decided
+        decided.admit()
+        pairs = await asyncio.to_thread(lambda: _take_all(live(), current, body.rows))
+        if known := [(asked, found) for asked, found in pairs if isinstance(found, Decision)]:
+            decided.note(*zip(*known, strict=True))
+        return Decisions(
+            rows=[found.model_dump() if isinstance(found, Decision) else problem_of(found) for _, found in pairs]
+        )
 
     @router.get("/state", summary="The online state in numbers.")
     async def numbers() -> StateNumbers:
@@ -175,6 +178,20 @@ class Gauges(Collector):
             for what, count in getattr(live.state, "inexact", {}).items():
                 inexact.add_metric([what], count)
         return [events, size, inexact]
+
+
+def _take_all(
+    live: Live, current: FraudPredictor, rows: Sequence[dict[str, Any]]
+) -> list[tuple[BaseModel | None, Decision | EspalierError]]:
+    """Every row and what became of it; one that is no transaction has none."""
+    asked: list[BaseModel | EspalierError] = []
+    for row in rows:
+        try:
+            asked.append(_valid(current, row))
+        except RequestError as error:
+            asked.append(error)
+    taken = iter(live.take(current, [row for row in asked if isinstance(row, BaseModel)]))
+    return [(row, next(taken)) if isinstance(row, BaseModel) else (None, row) for row in asked]
 
 
 def _valid(current: FraudPredictor, content: bytes | dict[str, Any]) -> BaseModel:

@@ -9,11 +9,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, create_model
 
 from common.bundle import Bundle
 from common.config import Strict
-from common.errors import InvalidRequest
 from finance.fraud_detection.definition import Definition
 from finance.fraud_detection.ensemble import Ensemble, Inputs
 from finance.fraud_detection.forest import Forest, anomaly
@@ -81,7 +80,7 @@ class FraudPredictor:
         self._looking = Lock()
         self.rules = CompiledRules(RuleSet(), self.schema)
         self.live: Live | None = None
-        self.request = _request_type(definition.entities, kept["currency"], examples)
+        self.request = _request_type(definition.entities, kept["currency"], kept["decimals"], examples)
         self._calibration = Calibration(*kept["calibration"])
 
     @classmethod
@@ -118,7 +117,7 @@ class FraudPredictor:
         return self.decide(batch, rows, counts, self.rules)
 
     def rows_of(self, batch: Sequence[BaseModel]) -> Rows:
-        """Requests as the state takes them. Raises `InvalidRequest` naming the field."""
+        """Requests as the state takes them."""
         records = [request.__dict__ for request in batch]
         time = np.array([milliseconds(record["time"]) for record in records], np.int64)
         amount = np.array([self._minor(record) for record in records], np.int64)
@@ -184,15 +183,7 @@ class FraudPredictor:
         )
 
     def _minor(self, record: Mapping[str, Any]) -> int:
-        exact = Decimal(str(record["amount"])).scaleb(self.kept["decimals"])
-        if exact != exact.to_integral_value():
-            raise InvalidRequest(
-                "more decimals than the currency has",
-                where="amount",
-                got=record["amount"],
-                expected=f"{self.kept['decimals']} decimals at most for {self.kept['currency']}",
-            )
-        return int(exact)
+        return int(_exact(record["amount"], self.kept["decimals"]))
 
     def close(self) -> None:
         """Write down the state that runs."""
@@ -232,8 +223,22 @@ def _rows_of(state: Mapping[str, np.ndarray]) -> Rows:
     )
 
 
-def _request_type(entities: tuple[str, ...], currency: str, examples: Sequence[Mapping[str, Any]]) -> type[BaseModel]:
+def _exact(amount: float, decimals: int) -> Decimal:
+    """In minor units."""
+    return Decimal(str(amount)).scaleb(decimals)
+
+
+def _request_type(
+    entities: tuple[str, ...], currency: str, decimals: int, examples: Sequence[Mapping[str, Any]]
+) -> type[BaseModel]:
     """The request: one transaction with the entities that the bundle counts."""
+
+    def whole(amount: float) -> float:
+        exact = _exact(amount, decimals)
+        if exact != exact.to_integral_value():
+            raise ValueError(f"at most {decimals} decimals, as {currency} has no more")
+        return amount
+
     entries: dict[str, Any] = {
         "id": (
             Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^/\x00-\x1f]+$")],
@@ -241,7 +246,7 @@ def _request_type(entities: tuple[str, ...], currency: str, examples: Sequence[M
         ),
         "time": (Annotated[AwareDatetime, Field(strict=False)], Field(description="Time, ISO 8601 with a zone")),
         "amount": (
-            Annotated[float, Field(ge=0, le=LARGEST / 100, allow_inf_nan=False)],
+            Annotated[float, Field(ge=0, le=LARGEST / 100, allow_inf_nan=False), AfterValidator(whole)],
             Field(description=f"Amount in {currency}"),
         ),
         "currency": (Literal[currency], Field(description="Currency that the model was trained on")),

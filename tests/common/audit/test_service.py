@@ -52,6 +52,16 @@ def test_every_answer_names_its_record(client: TestClient) -> None:
     assert client.get(f"/v1/decisions/{tensors}.1").json()["inputs"]["age"] == 41
 
 
+def test_a_route_of_a_systems_own_puts_its_decisions_on_record_too(client: TestClient) -> None:
+    answer = client.post("/v1/adder/add", json={"age": 20})
+    found = client.get(f"/v1/decisions/{answer.headers['x-decision-id']}").json()
+    assert found["output"] == answer.json()
+    assert found["inputs"]["age"] == 20
+    assert found["version"] == answer.headers["x-model-version"]
+    assert client.app.state.slots[0].monitor is None or client.app.state.slots[0].monitor.fold() == 1
+    assert "x-decision-id" not in client.post("/v1/adder/echo", json={"text": "x"}).headers
+
+
 def test_refused_requests_are_no_decisions(client: TestClient) -> None:
     assert "x-decision-id" not in client.post(URL, json={"age": 200}).headers
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.config import build_config, settings
-from finance.fraud_detection.config import PRESETS, Config
+from finance.fraud_detection.config import PRESETS, Config, SequenceSettings
 from finance.fraud_detection.train import train
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that "streams" can be imported in every import mode
@@ -32,10 +32,22 @@ def config():
 @pytest.fixture(scope="session")
 def bundle(config, tmp_path_factory):
     """Trained on a small simulated town."""
+    return _trained(config, tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def sequence_bundle(config, tmp_path_factory):
+    """The same town, and a network that reads sequences."""
+    short = SequenceSettings(steps=8, epochs=2)
+    changed = config.model_copy(update={"models": ("sequence",), "sequence": short})
+    return _trained(changed, tmp_path_factory.mktemp("home"))
+
+
+def _trained(config, home):
     with pytest.MonkeyPatch.context() as monkeypatch:
         for name in ("DATABASE_URL", "REDIS_URL"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("ESPALIER_HOME", str(tmp_path_factory.mktemp("home")))
+        monkeypatch.setenv("ESPALIER_HOME", str(home))
         settings.cache_clear()
         made = train(config)
     settings.cache_clear()

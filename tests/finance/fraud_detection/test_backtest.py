@@ -55,12 +55,12 @@ def test_rules_see_each_transaction_as_the_service_would_have(past, config, pred
     some = np.flatnonzero((events.time < at) & (events.time >= at - 20 * DAY))
     moment = moment_of(config, events)
     x = Features(predictor.definition, events, [type(moment)(at, some, some)]).at(some)
-    np.testing.assert_array_equal(past.x, x)
+    np.testing.assert_array_equal(past.inputs.x, x.x)
     asked = rules("amount > 9000 and terminal_count_7d >= 2", "customer_risk_30d > 0", "terminal in ('T7', 'T8', 'T9')")
     found = measure(asked, past, fields_of(asked, predictor.schema))
     compiled, hits = CompiledRules(asked, predictor.schema), dict.fromkeys(("r0", "r1", "r2"), 0)
     for i in range(len(some)):
-        record = dict(zip(predictor.definition.names, x[i].tolist(), strict=True))
+        record = dict(zip(predictor.definition.names, x.x[i].tolist(), strict=True))
         record |= {"currency": "EUR", "amount": int(events.amount[some[i]]), "time": int(events.time[some[i]])}
         record |= {name: str(values[some[i]]) or None for name, values in events.entities.items()}
         for rule in compiled.fired(record | {"score": 0.5}):
