@@ -59,16 +59,15 @@ def live_routes(predictor: Callable[[], FraudPredictor]) -> APIRouter:
     async def one(request: Request, response: Response) -> Response:
         current, asked, decided = predictor(), await request.body(), request.state.decided
         decided.admit()
-
-        def decide() -> tuple[BaseModel, Decision, bytes]:
-            body = _valid(current, asked)
-            found = live().take(current, [body])[0]
-            if isinstance(found, EspalierError):
-                raise found
-            return body, found, found.model_dump_json().encode()
-
-        body, decision, content = await asyncio.to_thread(decide)
-        decided.note([body], [decision], (b"[%b]" % asked, b"[%b]" % content))
+        body = _valid(current, asked)
+        opened = current.live
+        if opened is None:
+            opened = await asyncio.to_thread(live)
+        [found] = await opened.submit(current, body, getattr(request.state, "alone", False))
+        if isinstance(found, EspalierError):
+            raise found
+        content = found.model_dump_json().encode()
+        decided.note([body], [found], (b"[%b]" % asked, b"[%b]" % content))
         return Response(content, media_type="application/json", headers=dict(response.headers))
 
     @router.post(
