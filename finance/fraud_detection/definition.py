@@ -22,11 +22,11 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
-from numba import njit
 from pydantic import Field, model_validator
 
 from common.config import Strict
 from finance.fraud_detection.clock import DAY, HOUR, MINUTE
+from finance.fraud_detection.compiled import compiled
 
 LARGEST_SQUARED = 30_000_000
 """Minor units above which amounts count as this in a deviation, so that sums of squares stay whole in 64 bits."""
@@ -134,7 +134,7 @@ def spoken(window: int) -> str:
     return f"{window}ms"
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def features(
     counts: np.ndarray, time: np.ndarray, amount: np.ndarray, windows: np.ndarray, risk: int, calendar: bool
 ) -> np.ndarray:

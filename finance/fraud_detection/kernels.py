@@ -21,7 +21,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from finance.fraud_detection.compiled import compiled
 
 TAIL, NEXT, WATERMARK, FORGOTTEN, ENTITIES, FREE, GRAVES, WAITING_LABELS, EVICTED_EARLY, LABELS_DROPPED = range(10)
 """Places in `Memory.meta`: oldest and next number, latest time, latest time forgotten or refused, entities ever, free
@@ -87,7 +88,7 @@ class Plan(NamedTuple):
     steps: int
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def aggregate(plan: Plan, seen: Scratch, n: int, t: int, mine: int, out: np.ndarray) -> None:
     """Counts of one entity at `t` into `out` int64 (counts,), from what is in `seen`: the newest `n` of its
     transactions before `t` and within the horizon, of which there may be one more than `deepest`. `mine` is the partner
@@ -155,7 +156,7 @@ def aggregate(plan: Plan, seen: Scratch, n: int, t: int, mine: int, out: np.ndar
         tell(plan, seen, n, mine, out[last + 3 :])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def tell(plan: Plan, seen: Scratch, n: int, mine: int, out: np.ndarray) -> None:
     """The newest `steps` of what is in `seen`, in the order of `Definition`: times (-1: none), amounts, and 1 where the
     partner is `mine`."""
@@ -183,7 +184,7 @@ def tell(plan: Plan, seen: Scratch, n: int, mine: int, out: np.ndarray) -> None:
         out[at], out[steps + at], out[2 * steps + at] = seen.time[i], seen.amount[i], same
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count(memory: Memory, plan: Plan, seen: Scratch, t: int, keys: np.ndarray, out: np.ndarray) -> None:
     """Counts int64 (entities, counts) at `t` for entities with these `keys` uint64 (entities,)."""
     capacity, tail, oldest = len(memory.time), memory.meta[TAIL], t - plan.horizon
@@ -209,7 +210,7 @@ def count(memory: Memory, plan: Plan, seen: Scratch, t: int, keys: np.ndarray, o
         aggregate(plan, seen, n, t, mine, out[e])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_all(
     memory: Memory, plan: Plan, seen: Scratch, time: np.ndarray, keys: np.ndarray, counts: np.ndarray
 ) -> None:
@@ -219,7 +220,7 @@ def count_all(
         count(memory, plan, seen, time[i], keys[i], counts[i])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def ingest(
     memory: Memory,
     plan: Plan,
@@ -255,7 +256,7 @@ def ingest(
     return len(id)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def insert(memory: Memory, id: int, t: int, amount: int, keys: np.ndarray, keep: int, forced: bool) -> int:
     """Remember a transaction; returns what became of it. What is older than `keep` before the latest is forgotten.
 
@@ -296,7 +297,7 @@ def insert(memory: Memory, id: int, t: int, amount: int, keys: np.ndarray, keep:
     return NEW
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def label(memory: Memory, id: int, fraud: int, label_time: int) -> bool:
     """Note what a transaction turned out to be; False when it is not known. Of two labels the later one holds."""
     place = find_transaction(memory, id)
@@ -307,7 +308,7 @@ def label(memory: Memory, id: int, fraud: int, label_time: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_transaction(memory: Memory, id: int) -> int:
     """The place of a transaction, or -1."""
     room = np.uint64(len(memory.places) - 1)
@@ -319,7 +320,7 @@ def find_transaction(memory: Memory, id: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_entity(memory: Memory, key: int) -> int:
     """The number of an entity, or -1."""
     room = np.uint64(len(memory.slots) - 1)
@@ -331,7 +332,7 @@ def find_entity(memory: Memory, key: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def rebuild_slots(memory: Memory) -> None:
     """Fill the empty table with all entities that have transactions."""
     memory.meta[GRAVES] = 0
@@ -340,7 +341,7 @@ def rebuild_slots(memory: Memory) -> None:
             _put_entity(memory, number)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def rebuild_places(memory: Memory) -> None:
     """Fill the empty index with all transactions that are remembered."""
     for number in range(memory.meta[TAIL], memory.meta[NEXT]):
@@ -348,7 +349,7 @@ def rebuild_places(memory: Memory) -> None:
         _put_transaction(memory, memory.id[place], place)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _chain(memory: Memory, e: int, number: int, t: int) -> None:
     """Put a new transaction into the chain of its entity, before those of the same time."""
     capacity, tail, place = len(memory.time), memory.meta[TAIL], number % len(memory.time)
@@ -366,7 +367,7 @@ def _chain(memory: Memory, e: int, number: int, t: int) -> None:
         memory.back[e, newer % capacity] = newer - number
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _put_transaction(memory: Memory, id: int, place: int) -> None:
     room = np.uint64(len(memory.places) - 1)
     at = id & room
@@ -375,7 +376,7 @@ def _put_transaction(memory: Memory, id: int, place: int) -> None:
     memory.places[at] = place + 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _enter_entity(memory: Memory, key: int) -> int:
     """The number of an entity, known or new, that has one transaction more."""
     number, meta = find_entity(memory, key), memory.meta
@@ -392,7 +393,7 @@ def _enter_entity(memory: Memory, key: int) -> int:
     return number
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _put_entity(memory: Memory, number: int) -> None:
     room = np.uint64(len(memory.slots) - 1)
     at = memory.key[number] & room
@@ -403,7 +404,7 @@ def _put_entity(memory: Memory, number: int) -> None:
     memory.slots[at] = number + 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _same(memory: Memory, place: int, t: int, amount: int, keys: np.ndarray) -> bool:
     if memory.time[place] != t or memory.amount[place] != amount:
         return False
@@ -414,7 +415,7 @@ def _same(memory: Memory, place: int, t: int, amount: int, keys: np.ndarray) -> 
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _forget(memory: Memory) -> None:
     """Drop the oldest transaction; an entity that has no other is dropped with it, and its number is free."""
     meta, place, room = memory.meta, memory.meta[TAIL] % len(memory.time), np.uint64(len(memory.slots) - 1)
@@ -436,7 +437,7 @@ def _forget(memory: Memory) -> None:
             meta[FREE] += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _close_gap(memory: Memory, place: int) -> None:
     """Take a transaction out of the index and move those behind it up (Knuth's algorithm R): no graves pile up."""
     index, room = memory.places, np.uint64(len(memory.places) - 1)
@@ -456,7 +457,7 @@ def _close_gap(memory: Memory, place: int) -> None:
             gap = at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _wait(memory: Memory, id: int, fraud: int, label_time: int, keep: int) -> int:
     """Keep a label until its transaction comes; of two the later one holds."""
     meta = memory.meta
@@ -477,7 +478,7 @@ def _wait(memory: Memory, id: int, fraud: int, label_time: int, keep: int) -> in
     return WAITING
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _claim(memory: Memory, id: int) -> None:
     """Give a new transaction the label that came before it."""
     many = memory.meta[WAITING_LABELS]
@@ -491,7 +492,7 @@ def _claim(memory: Memory, id: int) -> None:
         memory.meta[WAITING_LABELS] -= 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _drop_labels(memory: Memory, keep: int) -> None:
     """Drop the older half of the labels that wait; those whose transactions may still come are counted."""
     meta, many, kept = memory.meta, memory.meta[WAITING_LABELS], 0
@@ -505,7 +506,7 @@ def _drop_labels(memory: Memory, keep: int) -> None:
     meta[WAITING_LABELS] = kept
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _move_label(memory: Memory, source: int, target: int) -> None:
     memory.wait_id[target], memory.wait_fraud[target] = memory.wait_id[source], memory.wait_fraud[source]
     memory.wait_time[target] = memory.wait_time[source]

@@ -6,8 +6,8 @@ No torch here, as serving needs this and not the rest.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from finance.fraud_detection.compiled import compiled
 from finance.fraud_detection.definition import Definition
 
 CHANNELS = ("present", "amount", "unusual", "age", "weeks", "gap", "sine", "cosine", "same")
@@ -32,7 +32,7 @@ def sequences(definition: Definition, counts: np.ndarray, time: np.ndarray, amou
     return _sequences(told, time, amount, definition.calendar)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sequences(told: np.ndarray, time: np.ndarray, amount: np.ndarray, calendar: bool) -> np.ndarray:
     """Of `told` int64 (rows, 3, steps): times (-1: none), amounts and `same`, newest first."""
     rows, _, steps = told.shape
