@@ -1,8 +1,8 @@
 """What can be set for fraud detection, and the presets.
 
 sample     a small simulated town, no file needed, about 10 s
-reference  the Fraud Detection Handbook's process in full, 1.8 million payments: about a minute; bench: 6 min
-speed      time, memory and recovery of the online state: 3 min
+reference  the Fraud Detection Handbook's process in full, 1.8 million payments: 4 min; bench: 20 min
+speed      time, memory and recovery of the online state: 7 min
 """
 
 from __future__ import annotations
