@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -109,6 +111,17 @@ def scores_as_history_does(client, later, bundle):
     expected = 1 / (1 + np.exp(-(intercept + slope * predictor.model.predict(*inputs))))
     assert len(known) > 500
     assert found == expected.tolist()
+
+
+def test_serving_does_not_import_what_only_training_needs(sequence_bundle):
+    code = (
+        "import sys; from common.bundle import load_bundle; import finance.fraud_detection.routes; "
+        "from finance.fraud_detection.serve import FraudPredictor as Predictor; "
+        f"Predictor.load(load_bundle({str(sequence_bundle.path)!r})); "
+        "print([m for m in ('torch', 'xgboost', 'lightgbm', 'sklearn', 'pandas', 'mlflow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_looking_remembers_nothing_and_taking_does(client, later):
