@@ -1,0 +1,1 @@
+"""Production scheduling: plans that come fast, improve with a proven bound, are checked, and explain themselves."""
