@@ -76,6 +76,7 @@ class Published(Strict):
 class DatasetCard(Strict):
     """Everything the house knows about one data set; the first of `files` is its table, or a tar of pictures.
 
+    Files of the format `files` are for their system to read, and only checked against their hashes.
     `positive` is the value of `target` that means the event (default, failure, disease).
     """
 
@@ -83,7 +84,7 @@ class DatasetCard(Strict):
     title: str
     task: str
     files: Annotated[tuple[DataFile, ...], Field(min_length=1)]
-    format: Literal["csv", "pictures", "semicolon", "whitespace"] = "csv"
+    format: Literal["csv", "files", "pictures", "semicolon", "whitespace"] = "csv"
     licence: str
     redistributable: bool
     citation: str

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -125,30 +126,19 @@ class Job(Strict):
     @cached_property
     def order(self) -> tuple[int, ...]:
         """Places of the operations, each after all that it waits for; raises `ValueError` that shows a cycle."""
-        waiting = [set(places) for places in self.before]
-        done: list[int] = []
-        while ready := [i for i, some in enumerate(waiting) if not some and i not in done]:
-            done += ready
-            for some in waiting:
-                some.difference_update(ready)
-        if len(done) < len(waiting):
-            step = next(i for i, some in enumerate(waiting) if some)
-            path: list[int] = []
-            while step not in path:
-                path.append(step)
-                step = min(waiting[step])
-            cycle = [*path[path.index(step) :], step]
-            shown = " waits for ".join(repr(self.names[i]) for i in cycle)
-            raise ValueError(f"job {self.name!r}: the precedence is cyclic: {shown}")
-        return tuple(done)
+        try:
+            return tuple(TopologicalSorter(dict(enumerate(self.before))).static_order())
+        except CycleError as error:
+            shown = " waits for ".join(repr(self.names[i]) for i in reversed(error.args[1]))
+            raise ValueError(f"job {self.name!r}: the precedence is cyclic: {shown}") from None
 
 
 class Objective(Strict):
     """What is made small: the sum of these figures, each times its weight.
 
-    `makespan` is the end of the last operation; `tardiness` the sum over jobs of weight x max(0, end - due); `flow` that
-    of weight x (end - release); `setups` the time spent on setups; `changes` the number of operations that the running
-    plan has on another machine or with another start.
+    `makespan` is the end of the last operation; `tardiness` the sum over jobs of weight x max(0, end - due); `flow`
+    that of weight x (end - release); `setups` the time spent on setups; `changes` the number of operations that the
+    running plan has on another machine or with another start.
     """
 
     makespan: int = Field(1, ge=0)
@@ -345,6 +335,6 @@ def _check_times(job: Job) -> None:
         ends[index] = max(ready, job.release, operation.earliest) + min(operation.durations.values())
     if job.deadline is not None and max(ends) > job.deadline:
         raise ValueError(
-            f"job {job.name!r} has an infeasible window: it cannot end before {max(ends)} even on free machines, and its "
-            f"deadline is {job.deadline}"
+            f"job {job.name!r} has an infeasible window: it cannot end before {max(ends)} even on free machines, and "
+            f"its deadline is {job.deadline}"
         )
