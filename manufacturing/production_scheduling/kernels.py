@@ -6,10 +6,10 @@ the order that it touches is sorted again, and heads are recomputed behind it, t
 operations, where a search from scratch (Kahn) takes four times that.
 
 The neighbourhood is N7 of Zhang, Li, Guan and Rao (Computers & OR 34, 2007), which contains N6 of Balas and
-Vazacopoulos (Management Science 44, 1998): on a random critical path an operation moves right behind the last or right before the
-first of its block, and the first and last to any place within. Moves are judged by Balas and Vazacopoulos' estimate.
-Tabu is to put an operation before another that a recent move took from there (Dell'Amico and Trubian, Annals of OR 41,
-1993); forbidding sequences, as Peng, Lü and Cheng do (Computers & OR 53, 2015), ran in circles on ft10.
+Vazacopoulos (Management Science 44, 1998): on a random critical path an operation moves right behind the last or right
+before the first of its block, and the first and last to any place within. Moves are judged by Balas and Vazacopoulos'
+estimate. Tabu is to put an operation before another that a recent move took from there (Dell'Amico and Trubian, Annals
+of OR 41, 1993); forbidding sequences, as Peng, Lü and Cheng do (Computers & OR 53, 2015), ran in circles on ft10.
 
 numba's cache of a function does not notice when what it calls in another file changes: so it is one file, with no
 constant from another.
@@ -31,10 +31,10 @@ marks."""
 class Graph(NamedTuple):
     """A job shop of N operations as arrays of N + 1, the last of which stands for "none".
 
-    `wait` is the transport time from the job's previous operation, `lag` that to the next; `release` the earliest start.
-    `local` numbers the operations of each machine from 0. `first[m]` is where the sequence of machine m begins in
-    `Walk.seq`, with a place for "none" before and behind it. `tenure` holds the least and the most iterations that an
-    order is tabu.
+    `wait` is the transport time from the job's previous operation, `lag` that to the next; `release` the earliest
+    start. `local` numbers the operations of each machine from 0. `first[m]` is where the sequence of machine m begins
+    in `Walk.seq`, with a place for "none" before and behind it. `tenure` holds the least and the most iterations that
+    an order is tabu.
     """
 
     duration: np.ndarray

@@ -2,8 +2,8 @@
 
 Operations are intervals (Laborie, Rogerie, Shaw and Vilím, Constraints 23, 2018), alternatives optional ones that share
 the start and end of their operation. Working time needs no extra intervals: where a calendar leaves an operation only
-certain starts, these are its domain, and an interruptible one gets a literal for each piece of its starts over which its
-elapsed time is the same. Machines with setups are circuits of literals, batch machines pairs of them.
+certain starts, these are its domain, and an interruptible one gets a literal for each piece of its starts over which
+its elapsed time is the same. Machines with setups are circuits of literals, batch machines pairs of them.
 
 `neighbourhood` frees some operations of a plan and keeps, of the others, machines and the order on each machine but not
 times (Godard, Laborie and Nuijten, ICAPS 2005).
@@ -19,12 +19,13 @@ from typing import Any
 
 from ortools.sat.python import cp_model
 
+from manufacturing.production_scheduling.bounds import earliest_starts
 from manufacturing.production_scheduling.shop import Plan, Shop, Step, Timeline
 
 Literal = Any
 """A Boolean variable of the model, or True where there is no choice."""
 MOST_ARCS = 150_000
-"""Pairs of operations on machines with setups or batches above which the whole model is not built: a minute in Python."""
+"""Pairs of operations on machines with setups or batches above which the whole model is not built."""
 
 
 @dataclass
@@ -84,7 +85,7 @@ def build(
     With `plan` and `free`, operations outside `free` keep their machine, and their order on it among themselves.
     """
     built = Built(cp_model.CpModel(), shop)
-    heads, tails = _heads(shop), shop.tails()
+    heads, tails = earliest_starts(shop), shop.tails()
     keep = plan if plan is not None and free is not None else None
     fixed = set() if keep is None else set(range(len(shop))) - set(free or ())
     intervals: list[list[tuple[int, Any, Literal]]] = [[] for _ in shop.machines]
@@ -94,6 +95,8 @@ def build(
         only = keep[o][0] if keep is not None and o in fixed else None
         whole.append(_operation(built, step, heads[o], horizon - tails[o], horizon, only, intervals))
         for other in step.before:
+            if o in shop.frozen and other in shop.frozen:
+                continue
             built.model.add(built.start[o] >= built.end[other] + shop.steps[other].lag)
     for machine, rows in enumerate(intervals):
         _machine(built, machine, rows, keep, fixed)
@@ -112,23 +115,6 @@ def solver(seconds: float, workers: int, seed: int) -> cp_model.CpSolver:
     made.parameters.num_workers = workers
     made.parameters.random_seed = seed
     return made
-
-
-def _heads(shop: Shop) -> list[int]:
-    """Earliest start of each operation on free machines."""
-    found = [0] * len(shop)
-    floor = shop.problem.frozen_until
-    for o in shop.order:
-        step = shop.steps[o]
-        if o in shop.frozen:
-            found[o] = shop.frozen[o][1]
-            continue
-        ready = max(step.earliest, floor)
-        for other in step.before:
-            end = shop.frozen[other][2] if other in shop.frozen else found[other] + shop.steps[other].shortest
-            ready = max(ready, end + shop.steps[other].lag)
-        found[o] = ready
-    return found
 
 
 def _operation(
@@ -150,6 +136,9 @@ def _operation(
     options = {m: d for m, d in step.options.items() if only is None or m == only}
     pieces = {m: _pieces(shop.timeline(step, m), d, step.interruptible, low, high) for m, d in options.items()}
     domain = cp_model.Domain.from_intervals([piece[:2] for some in pieces.values() for piece in some])
+    if domain.is_empty():
+        model.add_bool_or([])
+        domain = cp_model.Domain(low, low)
     start = model.new_int_var_from_domain(domain, f"s{o}")
     sizes = {piece[2] for some in pieces.values() for piece in some}
     if len(sizes) == 1:
@@ -239,7 +228,7 @@ def _machine(built: Built, machine: int, rows: list[Any], keep: Plan | None, fix
 def _circuit(built: Built, machine: int, rows: list[Any], chain: list[int]) -> None:
     """A tour through the operations on a machine: an arc for each two that follow each other."""
     model, shop, one = built.model, built.shop, built.shop.machines[machine]
-    follows = {a: b for a, b in pairwise(chain)}
+    follows = dict(pairwise(chain))
     place = {o: index for index, o in enumerate(chain)}
     loops: list[tuple[int, int, Literal]] = []
     cost: list[Any] = []

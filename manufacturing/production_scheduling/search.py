@@ -27,7 +27,7 @@ NO_LIMIT = 1 << 60
 class Settings:
     """Of the search: size of the pool, and iterations without a better solution that end one tabu search."""
 
-    pool: int = 20
+    pool: int = 10
     patience: int = 12_500
     alike: float = 0.01
     """Of all pairs on a machine: solutions that differ in fewer are the same to the pool."""
@@ -68,7 +68,11 @@ def new_walk(graph: Graph, seed: int) -> Walk:
 
 
 class JobShopSearch:
-    """The search over one job shop. `ask` says whether to stop, `tell` hears of every better order and its makespan."""
+    """The search over one job shop. `ask` says whether to stop, `tell` hears of every better order and its makespan.
+
+    `fetch` gives an order from elsewhere that is better than a makespan, if there is one; it is improved, too. `target`
+    is a makespan that cannot be beaten.
+    """
 
     def __init__(
         self,
@@ -76,12 +80,13 @@ class JobShopSearch:
         seed: int,
         ask: Callable[[], bool],
         tell: Callable[[np.ndarray, int], None],
+        fetch: Callable[[int], np.ndarray | None],
         settings: Settings | None = None,
         target: int = 0,
     ) -> None:
         self.graph, self.walk = graph, new_walk(graph, seed)
         self.rng = np.random.default_rng(seed)
-        self.ask, self.tell = ask, tell
+        self.ask, self.tell, self.fetch = ask, tell, fetch
         self.settings = settings or Settings()
         self.target = target
         self.best = NO_LIMIT
@@ -147,14 +152,13 @@ class JobShopSearch:
         if new.makespan <= self.pool[worst].makespan:
             self.pool[worst] = new
 
-    def run(self, first: list[np.ndarray]) -> None:
-        """Search until `ask` says stop or the target is met; `first` are orders to begin with."""
+    def run(self) -> None:
+        """Search until `ask` says stop or the target is met."""
         patience = self.settings.patience
         while not self._over():
             while len(self.pool) < self.settings.pool and not self._over():
-                order = first.pop(0) if first else self.random_order()
                 before = len(self.pool)
-                self.add(self.improve(order, patience))
+                self.add(self.improve(self._given(), patience))
                 if len(self.pool) == before and self.searches > 4 * self.settings.pool:
                     break
             barren = 0
@@ -165,12 +169,18 @@ class JobShopSearch:
                 for a, b in ((one, two), (two, one)):
                     if self._over():
                         break
+                    if (given := self.fetch(self.best)) is not None:
+                        self.add(self.improve(given, patience))
                     new = self.improve(self.between(a, b, self.rng.uniform(0.3, 0.5)), patience)
                     had = [id(member) for member in self.pool]
                     self.add(new)
                     if had != [id(member) for member in self.pool]:
                         barren = 0
             self.pool = [min(self.pool, key=lambda member: member.makespan)] if self.pool else []
+
+    def _given(self) -> np.ndarray:
+        given = self.fetch(self.best)
+        return self.random_order() if given is None else given
 
     def _over(self) -> bool:
         return self.best <= self.target or self.ask()
