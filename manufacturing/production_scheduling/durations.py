@@ -300,26 +300,35 @@ def rows_of(problem: Problem, context: Context, minutes_per_unit: float) -> Rows
     )
 
 
-def stretched(problem: Problem, ratio: np.ndarray) -> Problem:
-    """The problem with each duration times its ratio (rows of `Times`,), at least 1.
+def stretched_times(problem: Problem, ratio: np.ndarray) -> np.ndarray:
+    """int64 (rows of `Times`,): each duration times its ratio, at least 1; what the plan has frozen stays.
 
-    Operations of one batch family keep one time on a machine: the longest. Raises `ValidationError` where a deadline
-    cannot be met with these times.
+    Operations of one batch family keep one time on a machine: the longest.
     """
-    longest: dict[tuple[str, str], int] = {}
-    times: dict[tuple[str, str, str], int] = {}
-    for (job, name, operation, machine), factor in zip(options(problem), ratio.tolist(), strict=True):
-        time = min(max(1, round(operation.durations[machine] * factor)), MOST_TIME)
-        times[job.name, name, machine] = time
+    listed, frozen = options(problem), problem.frozen()
+    planned = np.array([operation.durations[machine] for _, _, operation, machine in listed])
+    begun = np.array([(job.name, name) in frozen for job, name, _, _ in listed])
+    times = np.clip(np.rint(planned * np.where(begun, 1.0, ratio)), 1, MOST_TIME).astype(np.int64)
+    together: dict[tuple[str, str], list[int]] = {}
+    for row, (_, _, operation, machine) in enumerate(listed):
         if operation.batch and problem.machine[machine].capacity > 1:
-            key = machine, operation.batch
-            longest[key] = max(longest.get(key, 0), time)
-    jobs = []
+            together.setdefault((machine, operation.batch), []).append(row)
+    for rows in together.values():
+        times[rows] = times[rows].max()
+    return times
+
+
+def stretched(problem: Problem, ratio: np.ndarray) -> Problem:
+    """The problem with the `stretched_times` of some ratios.
+
+    Raises `ValidationError` where a deadline cannot be met with these times.
+    """
+    times, jobs = iter(stretched_times(problem, ratio).tolist()), []
     for job in problem.jobs:
-        operations = []
-        for name, operation in zip(job.names, job.operations, strict=True):
-            durations = {m: longest.get((m, operation.batch), times[job.name, name, m]) for m in operation.durations}
-            operations.append(operation.model_copy(update={"durations": durations}))
+        operations = tuple(
+            one.model_copy(update={"durations": {machine: next(times) for machine in one.durations}})
+            for one in job.operations
+        )
         # Built anew: a copy would keep what the old one has computed.
         jobs.append(Job(**{field: getattr(job, field) for field in Job.model_fields} | {"operations": operations}))
     return problem.changed(jobs=tuple(jobs))
