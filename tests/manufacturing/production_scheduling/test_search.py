@@ -30,7 +30,7 @@ def shop_with_lags() -> Shop:
 
 @pytest.mark.parametrize("shop", [Shop(generate(10, 5, 1, 2)), shop_with_lags()], ids=["classic", "re-entrant"])
 def test_moves_keep_heads_tails_and_order(shop):
-    assert shop.is_classic()
+    assert shop.is_job_shop()
     graph, walk = graph_of(shop), new_walk(graph_of(shop), 3)
     search = JobShopSearch(graph, 3, lambda: False, lambda order, makespan: None, lambda best: None)
     kernels.start(graph, walk, search.random_order())
@@ -85,10 +85,10 @@ def test_the_search_is_repeatable_and_good():
 
 
 def test_what_the_search_can_do():
-    assert not Shop(plant(0)).is_classic()
+    assert not Shop(plant(0)).is_job_shop()
     classic = generate(3, 3, 1, 1)
-    assert not Shop(classic.changed(objective={"makespan": 1, "flow": 1})).is_classic()
-    assert Shop(classic).is_classic()
+    assert not Shop(classic.changed(objective={"makespan": 1, "flow": 1})).is_job_shop()
+    assert Shop(classic).is_job_shop()
 
 
 def test_stops_when_asked():
