@@ -71,4 +71,4 @@ def test_what_is_kept_of_a_training():
     assert 0.7 < found["valid_coverage80"] < 0.9
     assert set(reference_of(parts()["calibration"])) == {"ratio", "planned", "quantity"}
     examples = examples_of(parts()["train"])
-    assert [one.get("risk") for one in examples] == [None, None, None, 0.1]
+    assert [one.get("risk") for one in examples] == [None, None, None, None, 0.1]
