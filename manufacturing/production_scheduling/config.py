@@ -86,7 +86,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "stop_weeks": 2,
         "plant": {"weeks": 16, "orders": 60, "machines": 6, "families": 4, "operators": 9},
         "quantiles": {"rounds": 60, "learning_rate": 0.15, "patience": 10, "min_leaf": 20, "calibration_rows": 500},
-        "policy": {"updates": 12, "shops": 4, "sizes": [[6, 6], [8, 4]], "valid_shops": 8},
+        "policy": {"updates": 60, "shops": 4, "learning_rate": 3e-3, "sizes": [[6, 6], [8, 4]], "valid_shops": 30},
         "seconds": 2.0,
         "workers": 1,
         "draws": 400,

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from common.progress import bar
 from manufacturing.production_scheduling.config import Learning
-from manufacturing.production_scheduling.episodes import JobShop, Record, random_shop, recorded, run
-from manufacturing.production_scheduling.policy import FEATURES, RULES, Network, Policy
+from manufacturing.production_scheduling.episodes import random_shop, recorded, run
+from manufacturing.production_scheduling.policy import RULES, Policy
+from manufacturing.production_scheduling.policy_kernels import FEATURES, JobShop, Network, Record
 
 RULE_WEIGHT = 8.0
 """Of `tail` at the start: two jobs that differ by a tenth of the longest are chosen with 69 to 31 %."""

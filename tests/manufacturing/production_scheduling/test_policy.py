@@ -14,9 +14,11 @@ from manufacturing.production_scheduling import dispatch as core
 from manufacturing.production_scheduling.checker import check
 from manufacturing.production_scheduling.config import Learning
 from manufacturing.production_scheduling.data import generate
-from manufacturing.production_scheduling.episodes import best_of, job_shop, random_shop, recorded, run
+from manufacturing.production_scheduling.durations import Times
+from manufacturing.production_scheduling.episodes import best_of, job_shop, random_makespans, random_shop, recorded, run
 from manufacturing.production_scheduling.learn_policy import Scorer, learn_policy
-from manufacturing.production_scheduling.policy import FEATURES, RULES, Policy, of_rule, score
+from manufacturing.production_scheduling.policy import RULES, Policy, of_rule
+from manufacturing.production_scheduling.policy_kernels import FEATURES, score
 from manufacturing.production_scheduling.problem import Problem
 from manufacturing.production_scheduling.shop import Shop
 
@@ -114,6 +116,17 @@ def test_random_times_are_those_that_count():
     shop = random_shop(np.random.default_rng(0), 6, 5)
     assert run(shop, RULES["SPT"], actual=2 * shop.duration) > run(shop, RULES["SPT"])
     assert run(shop, RULES["FIFO"], actual=shop.duration) == run(shop, RULES["FIFO"])
+
+
+def test_dispatching_under_random_times_has_a_distribution():
+    problem = generate(6, 5, 21, 22)
+    sure = Times(np.array([0.1, 0.5, 0.9]), np.ones((30, 3)), 0.0)
+    loose = Times(sure.levels, np.array([[0.8, 1.0, 1.4]] * 30), 0.1)
+    planned = run(job_shop(problem), RULES["MWKR"])
+    rng = np.random.default_rng(0)
+    assert set(random_makespans(problem, RULES["MWKR"], sure, rng, 5).tolist()) == {planned}
+    found = random_makespans(problem, RULES["MWKR"], loose, rng, 500)
+    assert np.quantile(found, 0.1) < planned < np.quantile(found, 0.9)
 
 
 def test_more_samples_are_never_worse():
