@@ -93,7 +93,7 @@ def best_of(shop: JobShop, net: Network, samples: int, seed: int) -> int:
 
 
 def random_makespans(problem: Problem, net: Network, times: Times, rng: np.random.Generator, draws: int) -> np.ndarray:
-    """Makespans int64 (draws,) of a job shop that is dispatched while it runs, each time with other processing times."""
+    """Makespans int64 (draws,) of a job shop that is dispatched while it runs, each with other processing times."""
     shop = job_shop(problem)
     ratio = times.draw(rng, draws, shop.machine)
     actual = np.maximum(1, np.rint(shop.duration * ratio)).astype(np.int64)

@@ -126,7 +126,7 @@ def test_dispatching_under_random_times_has_a_distribution():
     rng = np.random.default_rng(0)
     assert set(random_makespans(problem, RULES["MWKR"], sure, rng, 5).tolist()) == {planned}
     found = random_makespans(problem, RULES["MWKR"], loose, rng, 500)
-    assert np.quantile(found, 0.1) < planned < np.quantile(found, 0.9)
+    assert found.min() < planned < np.median(found)  # what waits for several waits for the latest
 
 
 def test_more_samples_are_never_worse():
