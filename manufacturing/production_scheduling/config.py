@@ -58,6 +58,7 @@ class Learning(Strict):
         ((6, 6), (10, 5), (10, 10), (15, 5), (15, 10), (20, 10), (15, 15)), min_length=1, description="jobs x machines"
     )
     flexible: float = Field(0.25, ge=0, le=1, description="share of shops whose operations have several machines")
+    setups: float = Field(0.25, ge=0, le=1, description="share of shops whose machines are set up between families")
     valid_shops: int = Field(40, ge=1, description="of other seeds; they choose the best of the policies on the way")
 
 

@@ -97,7 +97,9 @@ def learn_policy(settings: Learning, seed: int) -> tuple[Policy, dict[str, float
 
 def _shop(settings: Learning, rng: np.random.Generator) -> JobShop:
     jobs, machines = settings.sizes[rng.integers(len(settings.sizes))]
-    return random_shop(rng, jobs, machines, flexible=bool(rng.random() < settings.flexible))
+    flexible, setups = rng.random(2) < (settings.flexible, settings.setups)
+    families = int(rng.integers(2, 6)) if setups else 1
+    return random_shop(rng, jobs, machines, bool(flexible), families)
 
 
 def _update(settings: Learning, scorer: Scorer, adam: torch.optim.Optimizer, rng: np.random.Generator) -> None:

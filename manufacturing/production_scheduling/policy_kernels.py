@@ -38,7 +38,8 @@ COUNT = len(FEATURES)
 class JobShop(NamedTuple):
     """A job shop, flexible or not: operation o of N may run on `machine[at[o] : at[o + 1]]` for `duration`.
 
-    Operations of job j are `first[j] : first[j + 1]`, in order; int64, `due` (jobs,) float64.
+    Operations of job j are `first[j] : first[j + 1]`, in order. Machine m needs `setup[m, a, b]` between operations of
+    `family` a and b, and is set up for `mounted[m]` at first; int64, `due` (jobs,) float64.
     """
 
     first: np.ndarray
@@ -48,7 +49,9 @@ class JobShop(NamedTuple):
     release: np.ndarray
     lag: np.ndarray
     due: np.ndarray
-    machines: int
+    family: np.ndarray
+    setup: np.ndarray
+    mounted: np.ndarray
 
 
 class Record(NamedTuple):
@@ -168,8 +171,8 @@ def _gumbel(random):
 @compiled
 def run_once(shop, net, actual, random, record):
     """Makespan and number of recorded decisions of one run of a job shop, from time 0 until all is done."""
-    first, at, machine, duration, machines = shop.first, shop.at, shop.machine, shop.duration, shop.machines
-    jobs, n = len(first) - 1, len(shop.lag)
+    first, at, machine, duration, family = shop.first, shop.at, shop.machine, shop.duration, shop.family
+    jobs, n, machines = len(first) - 1, len(shop.lag), len(shop.mounted)
     draws, keeps = random[0] != 0, len(record.begin) > 0
 
     # What does not change: shortest durations, tails, the fastest machine, and scales.
@@ -197,6 +200,7 @@ def run_once(shop, net, actual, random, record):
     waits = np.zeros(jobs, np.bool_)
     option = np.zeros(jobs, np.int64)
     free, work = np.zeros(machines, np.int64), np.zeros(machines, np.int64)
+    mounted = shop.mounted.copy()
     queue = np.empty(jobs, np.int64)
     rows = np.zeros((jobs, COUNT))
     done, makespan, steps, written, now = 0, 0, 0, 0, np.int64(0)
@@ -255,7 +259,7 @@ def run_once(shop, net, actual, random, record):
                         load[following] / heaviest if has else 0.0,
                         load[m] / heaviest,
                         (now + tail[o]) / bound,
-                        0.0,
+                        float(shop.setup[m, mounted[m], family[o]]),
                         shop.due[j] - now - tail[o],
                         mean,
                         longest,
@@ -283,8 +287,9 @@ def run_once(shop, net, actual, random, record):
             for k in range(at[o], at[o + 1]):
                 load[machine[k]] -= duration[k] / (at[o + 1] - at[o])
             work[m] -= duration[option[chosen]]
-            end = now + actual[option[chosen]]
-            free[m] = end
+            # The setup may have begun when the machine was free, before anything waited for it.
+            end = max(now, free[m] + shop.setup[m, mounted[m], family[o]]) + actual[option[chosen]]
+            free[m], mounted[m] = end, family[o]
             makespan = max(makespan, end)
             ready[chosen] = end + shop.lag[o]
             step[chosen] += 1
