@@ -68,6 +68,9 @@ class Config(Strict):
     dataset: str = Field(SIMULATED, min_length=1, description="or a CSV of one's own shop-floor history")
     seed: int = Field(0, ge=0)
     minutes_per_unit: float = Field(1.0, gt=0, description="of the time unit of problems; histories count in minutes")
+    operators: bool = Field(
+        False, description="learn who is fast, by name, too; experience counts anyway. Ask those whom it concerns first"
+    )
     test_weeks: int = Field(8, ge=1, description="the last ones")
     calibration_weeks: int = Field(6, ge=1, description="before the test: they make the quantiles honest")
     stop_weeks: int = Field(4, ge=1, description="before the calibration: they end boosting")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,8 @@ DAY = 24 * 60
 
 def train(config: Config) -> Bundle:
     """Load, split by time, fit, calibrate, learn to dispatch, and save; the last weeks are not looked at."""
+    if (path := Path(config.dataset).expanduser()).is_file():
+        config = config.model_copy(update={"dataset": str(path.resolve())})  # so that it is found when it is evaluated
     parts = split(load(config), config)
     check_parts(parts)
     durations, texts, rounds = fit_durations(config.quantiles, parts, config.minutes_per_unit, config.seed)
