@@ -109,7 +109,7 @@ class Job(Strict):
     def before(self) -> tuple[tuple[int, ...], ...]:
         """For each operation the places of those it waits for; raises `ValueError` when `after` names none of them."""
         place = {name: index for index, name in enumerate(self.names)}
-        found = []
+        found: list[tuple[int, ...]] = []
         for index, operation in enumerate(self.operations):
             if operation.after is None:
                 found.append((index - 1,) if index else ())
