@@ -6,7 +6,7 @@ certain starts, these are its domain, and an interruptible one gets a literal fo
 its elapsed time is the same. Machines with setups are circuits of literals, batch machines pairs of them.
 
 `neighbourhood` frees some operations of a plan and keeps, of the others, machines and the order on each machine but not
-times (Godard, Laborie and Nuijten, ICAPS 2005).
+times (Godard, Laborie and Nuijten, ICAPS 2005). It is over 300 lines because it is one model.
 """
 
 from __future__ import annotations

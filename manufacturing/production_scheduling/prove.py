@@ -17,8 +17,8 @@ FIRST_ROUND = 1.0
 """Seconds before a better plan of somebody else makes CP-SAT start again; they double with every start."""
 CORE = (0.08, 0.22)
 """Between these shares of the time, on job shops, cores of assumptions raise the bound, while the search is still far
-from its best plan: 1296 on ta11 after 12 s, where the search for a proof stays at 1259. That needs the plan, and has the
-rest of the time."""
+from its best plan: 1296 on ta11 after 12 s, where the search for a proof stays at 1259. That needs the plan, and has
+the rest of the time."""
 
 
 def prove(race: Race, workers: int, seed: int, *, alone: bool = False) -> None:
