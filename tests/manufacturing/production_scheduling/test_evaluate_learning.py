@@ -37,8 +37,9 @@ def test_the_report_of_a_promised_risk(monkeypatch):
     report = of_risk(config(), load(config()), fitted()[0], "sample")
     assert report.protocol == "promised-risk"
     assert report.metrics["risk10"].value < 0.35 < report.floor["risk10"]
-    wide = report.baselines["every operation at its quantile .9"]
-    assert wide["price"] > 1
+    assert report.metrics["risk05"].value <= report.metrics["risk10"].value <= report.metrics["risk30"].value
+    assert report.metrics["price"].value > 1 > report.baselines["median times"]["price"]
+    assert set(report.baselines) == {"median times", "every operation at the quantile of the plan"}
 
 
 def test_the_report_of_the_policy(real_data, monkeypatch):
