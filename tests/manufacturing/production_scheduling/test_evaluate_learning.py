@@ -5,17 +5,13 @@ import pytest
 from learnt import config, fitted, parts
 
 from common.evaluation.report import better
-from manufacturing.production_scheduling import evaluate_learning
-from manufacturing.production_scheduling.evaluate_learning import (
-    calibration_figure,
-    mean_by_group,
-    of_policy,
-    of_quantiles,
-    of_risk,
-    soften,
-)
+from manufacturing.production_scheduling import policy_report, risk_report
+from manufacturing.production_scheduling.evaluate_learning import calibration_figure, of_quantiles
 from manufacturing.production_scheduling.history import load
+from manufacturing.production_scheduling.measures import mean_by_group
 from manufacturing.production_scheduling.policy import RULES, Policy
+from manufacturing.production_scheduling.policy_report import of_policy, soften
+from manufacturing.production_scheduling.risk_report import of_risk
 from manufacturing.production_scheduling.train import examples_of, measured, reference_of
 
 
@@ -33,7 +29,7 @@ def test_the_report_of_quantiles_beats_floor_and_baselines():
 
 
 def test_the_report_of_a_promised_risk(monkeypatch):
-    monkeypatch.setattr(evaluate_learning, "SAMPLE_CASES", 3)
+    monkeypatch.setattr(risk_report, "SAMPLE_CASES", 3)
     report = of_risk(config(), load(config()), fitted()[0], "sample")
     assert report.protocol == "promised-risk"
     assert report.metrics["risk10"].value < 0.35 < report.floor["risk10"]
@@ -43,7 +39,7 @@ def test_the_report_of_a_promised_risk(monkeypatch):
 
 
 def test_the_report_of_the_policy(real_data, monkeypatch):
-    monkeypatch.setattr(evaluate_learning, "SAMPLES", 12)
+    monkeypatch.setattr(policy_report, "SAMPLES", 12)
     report = of_policy(Policy(RULES["MWKR"]), "reference", 0.0)
     assert (report.dataset, report.protocol, report.simulated) == ("jobshop-classic", "dispatching", False)
     assert report.metrics["gap"].n == 58
