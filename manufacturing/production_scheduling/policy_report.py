@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from manufacturing.production_scheduling.policy_kernels import JobShop, Network
 
 SAMPLES = 64
 """Runs of best-of-k."""
+KINDS: dict[str, dict[str, Any]] = {"plain": {}, "flexible": {"flexible": True}, "with setups": {"families": 4}}
+SIZES, SHOPS = ((10, 10), (30, 10)), 30
 SCALES = (1.0, 3.0, 10.0, 30.0, 100.0)
 """Of a rule's score, when its choices are drawn: the best on random shops is taken."""
 
@@ -76,6 +79,20 @@ def of_policy(policy: Policy, preset: str, train_seconds: float) -> Report:
     )
     seconds = Seconds(data=loaded - started, train=train_seconds, evaluate=time.perf_counter() - loaded)
     return report.model_copy(update={"seconds": seconds})
+
+
+def on_random_shops(policy: Policy) -> list[dict[str, str]]:
+    """Mean makespans over those of most work remaining, by kind and size of random shop; needs no data."""
+    rivals = {"policy": policy.network, **RULES, "setup": of_rule(setup=-100, tail=1)}
+    del rivals["MWKR"]
+    rows = []
+    for kind, options in KINDS.items():
+        for jobs, machines in SIZES:
+            shops = [random_shop(np.random.default_rng([9, k]), jobs, machines, **options) for k in range(SHOPS)]
+            usual = np.array([run(shop, RULES["MWKR"]) for shop in shops])
+            ratios = {name: np.mean([run(shop, net) for shop in shops] / usual) for name, net in rivals.items()}
+            rows.append({"shops": f"{kind}, {jobs} x {machines}"} | {name: f"{r:.3f}" for name, r in ratios.items()})
+    return rows
 
 
 def soften(rule: Network) -> Network:

@@ -10,7 +10,7 @@ from manufacturing.production_scheduling.evaluate_learning import calibration_fi
 from manufacturing.production_scheduling.history import load
 from manufacturing.production_scheduling.measures import mean_by_group
 from manufacturing.production_scheduling.policy import RULES, Policy
-from manufacturing.production_scheduling.policy_report import of_policy, soften
+from manufacturing.production_scheduling.policy_report import of_policy, on_random_shops, soften
 from manufacturing.production_scheduling.risk_report import of_risk
 from manufacturing.production_scheduling.train import examples_of, measured, reference_of
 
@@ -47,6 +47,14 @@ def test_the_report_of_the_policy(real_data, monkeypatch):
     assert report.baselines["MWKR"]["gap"] < report.baselines["SPT"]["gap"]
     assert report.metrics["gap_best64"].value < report.metrics["gap"].value < report.floor["gap"]
     assert {one.group for one in report.slices} == {"abz", "ft", "la", "orb"}
+
+
+def test_a_table_of_random_shops():
+    rows = on_random_shops(Policy(RULES["SPT"]))
+    assert len(rows) == 6
+    for row in rows:
+        assert row["policy"] == row["SPT"] > "1"
+        assert (row["setup"] < "1") == row["shops"].startswith("with setups")
 
 
 def test_a_rule_is_softened_by_a_scale_alone():
