@@ -180,15 +180,14 @@ def _match_up(race: Race, schedule: Schedule, free: set[int], limit: int, rng: n
     }
     # Only what has not begun may move; what is frozen is so already.
     movable = sorted(set(place) - set(shop.frozen), key=lambda o: place[o][1])
-    own = dict(shop.frozen)
     wanted, extra = set(free), 0
     while not race.over():
         some = wanted | _near(movable, place, wanted, extra, rng)
-        shop.frozen = own | {o: place[o] for o in movable if o not in some}
+        hold = {o: place[o] for o in movable if o not in some}
         plan, objective = race.plan, race.objective
         end = horizon(shop, objective)
         upper = None if objective is None else objective - 1
-        built = build(shop, horizon=end, lower=0, upper=upper)
+        built = build(shop, horizon=end, lower=0, upper=upper, hold=hold)
         if plan is not None:
             built.hint(plan)
         counted = [o for o in some if o in place]
@@ -197,7 +196,6 @@ def _match_up(race: Race, schedule: Schedule, free: set[int], limit: int, rng: n
             built.model.add(sum(stays) >= len(counted) - limit)
         engine = solver(min(1.0, race.left), 1, int(rng.integers(2**31)))
         status = engine.solve(built.model)
-        shop.frozen = own
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             race.offer(built.plan(engine.value), "repair")
         if race.plan is not None:
