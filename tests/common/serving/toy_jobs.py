@@ -1,0 +1,100 @@
+"""A toy system whose work is a job: counts, and does on request whatever work can do wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Self
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict
+
+from common.bundle import Bundle
+from common.errors import InvalidRequest
+from common.serving.jobs.job import JobState
+from common.serving.jobs.limits import JobLimits
+from common.serving.jobs.pool import Jobs
+from common.serving.jobs.routes import ACCEPTED, accept, answered, job_routes
+from common.system import System
+
+SYSTEM = System("toy.counter", "Counts.", "regression", "minimal", (), (), predictor="toy_jobs:Counter")
+LIMITS = JobLimits(waiting=2, seconds=30, grace_s=0.3, drain_s=0.5, kept=3, heartbeat_s=0.2, events=5, streams=2)
+
+
+class Count(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    steps: int = 3
+    pause: float = 0.0
+    seconds: float = 10.0
+    then: Literal["", "crash", "bug", "refuse", "hang", "exit", "nonsense", "print", "large", "stubborn"] = ""
+    note: str = ""
+
+
+class Counted(BaseModel):
+    total: int
+    stopped: bool
+    pid: int
+
+
+class Counter:
+    request, response = Count, Counted
+
+    @classmethod
+    def load(cls, bundle: Bundle, device: str = "cpu") -> Self:
+        return cls()
+
+    def predict(self, batch: Sequence[Count]) -> list[Counted]:
+        return [Counted(total=row.steps, stopped=False, pid=0) for row in batch]
+
+    @classmethod
+    def routes(cls, get_predictor: Callable[[], Any]) -> APIRouter:
+        counts = Jobs("toy.counts", "toy_jobs:count", LIMITS)
+        router = job_routes(counts, "/counts", Counted)
+        cls.jobs = counts
+
+        @router.post("/counts", status_code=202, responses=ACCEPTED)
+        async def post(body: Count, request: Request, response: Response) -> JobState:
+            return accept(counts, request, response, body, Counted, body.seconds)
+
+        @router.post("/at-once", response_model=Counted)
+        async def at_once(body: Count, request: Request, response: Response) -> Response:
+            return Response(await answered(counts, request, body, body.seconds), media_type="application/json")
+
+        return router
+
+
+def count(asked: bytes, report: Callable[..., None], stop: Callable[[], bool]) -> bytes:
+    wanted = json.loads(asked)
+    total, then = 0, wanted["then"]
+
+    def answer() -> bytes:
+        return json.dumps({"total": total, "stopped": stop(), "pid": os.getpid()}).encode()
+
+    until = time.monotonic() + wanted["seconds"]
+    while total < wanted["steps"] and time.monotonic() < until and (then == "stubborn" or not stop()):
+        time.sleep(wanted["pause"])
+        total += 1
+        report({"total": total}, answer())
+    match then:
+        case "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "bug":
+            raise ValueError("secret internals")
+        case "refuse":
+            raise InvalidRequest("this cannot be counted", where="steps", got=wanted["steps"], expected="fewer")
+        case "hang":
+            time.sleep(60)
+        case "exit":
+            os._exit(3)
+        case "nonsense":
+            return b'{"total": "many"}'
+        case "print":
+            print("from a library " * 1000, flush=True)
+            os.write(1, b"straight to the descriptor\n")
+        case "large":
+            return b" " * (70 * 2**20)
+    return answer()
