@@ -23,6 +23,7 @@ ENDS = b"rxf"
 """Kinds of frames that end a job."""
 MOST_BYTES = 64 * 1024**2
 """Of one frame; a larger answer fails."""
+PART_BYTES = 1024**2
 START_S = 60.0
 
 
@@ -95,11 +96,11 @@ class Worker:
         try:
             head = await self._process.stdout.readexactly(HEAD)
             size = int.from_bytes(head[1:], "big")
-            if size > MOST_BYTES:
-                self.kill()
-                self._process = None  # what is still in its pipe is nobody's
-                return FAILED, b""
-            return head[:1], await self._process.stdout.readexactly(size)
+            if size <= MOST_BYTES:
+                return head[:1], await self._process.stdout.readexactly(size)
+            while size:
+                size -= len(await self._process.stdout.readexactly(min(size, PART_BYTES)))
+            return FAILED, b""
         except asyncio.IncompleteReadError:
             code = await self._process.wait()
             raise Crashed(f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}") from None

@@ -1,11 +1,7 @@
-"""A toy system whose work is a job: counts, and does on request whatever work can do wrong."""
+"""A toy system whose work is a job."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self
 
@@ -13,7 +9,6 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from common.bundle import Bundle
-from common.errors import InvalidRequest
 from common.serving.jobs.job import JobState
 from common.serving.jobs.limits import JobLimits
 from common.serving.jobs.pool import Jobs
@@ -52,7 +47,7 @@ class Counter:
 
     @classmethod
     def routes(cls, get_predictor: Callable[[], Any]) -> APIRouter:
-        counts = Jobs("toy.counts", "toy_jobs:count", LIMITS)
+        counts = Jobs("toy.counts", "toy_work:count", LIMITS)
         router = job_routes(counts, "/counts", Counted)
         cls.jobs = counts
 
@@ -65,36 +60,3 @@ class Counter:
             return Response(await answered(counts, request, body, body.seconds), media_type="application/json")
 
         return router
-
-
-def count(asked: bytes, report: Callable[..., None], stop: Callable[[], bool]) -> bytes:
-    wanted = json.loads(asked)
-    total, then = 0, wanted["then"]
-
-    def answer() -> bytes:
-        return json.dumps({"total": total, "stopped": stop(), "pid": os.getpid()}).encode()
-
-    until = time.monotonic() + wanted["seconds"]
-    while total < wanted["steps"] and time.monotonic() < until and (then == "stubborn" or not stop()):
-        time.sleep(wanted["pause"])
-        total += 1
-        report({"total": total}, answer())
-    match then:
-        case "crash":
-            os.kill(os.getpid(), signal.SIGSEGV)
-        case "bug":
-            raise ValueError("secret internals")
-        case "refuse":
-            raise InvalidRequest("this cannot be counted", where="steps", got=wanted["steps"], expected="fewer")
-        case "hang":
-            time.sleep(60)
-        case "exit":
-            os._exit(3)
-        case "nonsense":
-            return b'{"total": "many"}'
-        case "print":
-            print("from a library " * 1000, flush=True)
-            os.write(1, b"straight to the descriptor\n")
-        case "large":
-            return b" " * (70 * 2**20)
-    return answer()
