@@ -1,0 +1,91 @@
+"""CP-SAT over the whole problem, as one of those who race: it proves bounds, and finds plans of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from ortools.sat.python import cp_model
+
+from manufacturing.production_scheduling.bounds import horizon
+from manufacturing.production_scheduling.model import MOST_ARCS, Built, arcs, build, solver
+from manufacturing.production_scheduling.solve import PER_OPERATION, Race
+
+SOURCE = "cp-sat"
+FIRST_ROUND = 1.0
+"""Seconds before a better plan of somebody else makes CP-SAT start again; they double with every start."""
+
+
+def prove(race: Race, workers: int, seed: int, *, alone: bool = False) -> None:
+    """Solve until the race is over, with the best plan as a hint and its objective as a limit.
+
+    With `alone`, plain CP-SAT: neither hint nor limit, and no second start.
+    """
+    shop = race.shop
+    if arcs(shop) > MOST_ARCS:
+        return
+    patience = FIRST_ROUND
+    while not race.over() and race.left > 2 * PER_OPERATION * len(shop):
+        plan, objective = (None, None) if alone else (race.plan, race.objective)
+        upper = None if objective is None else objective - 1
+        built = build(shop, horizon=horizon(shop, objective), lower=race.bound, upper=upper)
+        if plan is not None:
+            built.hint(plan)
+        engine = solver(race.left, workers, seed)
+        engine.best_bound_callback = lambda bound: race.raise_bound(_whole(bound), SOURCE)
+        watcher = Watcher(race, engine, None if alone else objective, patience)
+        status = engine.solve(built.model, Listener(race, built, watcher))
+        watcher.done.set()
+        if status == cp_model.OPTIMAL:
+            race.raise_bound(round(engine.objective_value), SOURCE)
+        elif status == cp_model.INFEASIBLE:
+            if objective is None:
+                race.prove_infeasible()
+            else:
+                race.raise_bound(objective, SOURCE)
+        elif status == cp_model.MODEL_INVALID:
+            raise ValueError(f"CP-SAT refuses the model: {built.model.validate()}")
+        if not watcher.again:
+            return
+        patience *= 2
+
+
+class Listener(cp_model.CpSolverSolutionCallback):
+    """Offers every plan that CP-SAT finds."""
+
+    def __init__(self, race: Race, built: Built, watcher: Watcher) -> None:
+        super().__init__()
+        self.race, self.built, self.watcher = race, built, watcher
+
+    def on_solution_callback(self) -> None:
+        """Called by CP-SAT."""
+        self.watcher.own = round(self.objective_value)
+        self.race.offer(self.built.plan(self.value), SOURCE)
+
+
+class Watcher:
+    """Stops CP-SAT when the race is over, or when somebody else has found a better plan after some patience."""
+
+    def __init__(self, race: Race, engine: cp_model.CpSolver, limit: int | None, patience: float) -> None:
+        self.race, self.engine, self.limit, self.patience = race, engine, limit, patience
+        self.own: int | None = None
+        self.again = False
+        self.done = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        began = time.perf_counter()
+        while not self.done.wait(0.02):
+            if self.race.over():
+                self.engine.stop_search()
+            elif self.limit is not None and time.perf_counter() - began > self.patience:
+                known = min(self.limit, self.limit if self.own is None else self.own)
+                if self.race.objective is not None and self.race.objective < known:
+                    self.again = True
+                    self.engine.stop_search()
+
+
+def _whole(bound: Any) -> int:
+    """A bound on a whole number may be rounded up, but for noise."""
+    return int(-(-(float(bound) - 1e-6) // 1))
