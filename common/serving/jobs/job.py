@@ -25,7 +25,8 @@ OnResult = Callable[[bytes], Mapping[str, str]]
 logger = logging.getLogger("espalier.serving")
 
 
-def _nothing(result: bytes) -> Mapping[str, str]:
+def no_headers(result: bytes) -> Mapping[str, str]:
+    """Of a result that nobody looks at."""
     return {}
 
 
@@ -85,7 +86,7 @@ class Job:
     seconds: float
     asked: bytes
     most_events: int
-    on_result: OnResult = _nothing
+    on_result: OnResult = no_headers
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     status: Status = "waiting"
     created: float = field(default_factory=time.time)
@@ -158,7 +159,7 @@ class Job:
                 self.status, self.error = "failed", JobFailed("the work gave no such result as it should")
         if self.status != "done":
             self.best = None
-        self.on_result = _nothing  # it holds the request
+        self.on_result = no_headers  # it holds the request
         self.tell("end", b"")
 
     def tell(self, kind: str, data: bytes) -> None:

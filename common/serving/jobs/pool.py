@@ -17,7 +17,7 @@ from prometheus_client.metrics import Counter, Histogram
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from common.errors import DeadlineExceeded, InvalidRequest, Overloaded, RequestError
-from common.serving.jobs.job import Job, JobFailed, JobGone, NoSuchJob, OnResult, _nothing
+from common.serving.jobs.job import Job, JobFailed, JobGone, NoSuchJob, OnResult, no_headers
 from common.serving.jobs.limits import JobLimits
 from common.serving.jobs.process import Crashed, Worker
 from common.serving.jobs.worker import BEST, PROGRESS, REFUSED, RESULT
@@ -49,7 +49,7 @@ class Jobs:
         self._draining, self._streams = False, 0
         self.gauges = JobGauges(self)
 
-    def submit(self, caller: str, asked: bytes, seconds: float, on_result: OnResult = _nothing) -> Job:
+    def submit(self, caller: str, asked: bytes, seconds: float, on_result: OnResult = no_headers) -> Job:
         """Queue a job that may run for `seconds`; raises `InvalidRequest` and `Overloaded`."""
         if not 0 < seconds <= self.limits.seconds:
             expected = f"above 0 and at most {self.limits.seconds:g}"

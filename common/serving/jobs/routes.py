@@ -45,7 +45,7 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
 def accept(jobs: Jobs, request: Request, response: Response, body: BaseModel, result: Any, seconds: float) -> JobState:
     """Make a job of `body`, and put its result, of type `result`, on record once it is there.
 
-    `Location` is the address of the request with the job's id. Raises what `Jobs.submit` raises, and `AuditUnavailable`.
+    `Location` is the address of the request with the job's id. Raises as `Jobs.submit` does, and `AuditUnavailable`.
     """
     asked, decided = body.model_dump_json().encode(), request.state.decided
     decided.admit()

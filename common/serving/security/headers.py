@@ -100,7 +100,14 @@ def _page_headers(path: str) -> tuple[Header, ...]:
 CORS = {
     "allow_methods": ("GET", "POST", "DELETE"),
     "allow_headers": ("Authorization", "Content-Type", "Last-Event-ID", "X-API-Key", "X-Request-Id"),
-    "expose_headers": ("Location", "Retry-After", "WWW-Authenticate", "X-Espalier-Simulated", "X-Model-Version", "X-Request-Id"),
+    "expose_headers": (
+        "Location",
+        "Retry-After",
+        "WWW-Authenticate",
+        "X-Espalier-Simulated",
+        "X-Model-Version",
+        "X-Request-Id",
+    ),
     "allow_credentials": False,
     "max_age": 600,
 }

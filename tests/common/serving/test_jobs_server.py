@@ -20,8 +20,8 @@ import httpx
 import psutil
 import pytest
 from test_jobs import COUNTS, events
-from toy_system import NoConfig
 from toy_jobs import LIMITS, SYSTEM
+from toy_system import NoConfig
 
 from common.bundle import save_bundle
 from common.errors import Overloaded
@@ -136,7 +136,7 @@ def test_who_listens_gets_the_best_when_the_service_stops(service: Running) -> N
         service.process.send_signal(signal.SIGTERM)
         started = time.monotonic()
         text += "".join(lines)
-    number, kind, last = events(text)[-1]
+    _, kind, last = events(text)[-1]
     assert (kind, last["state"]["status"], last["state"]["cut_short"]) == ("end", "done", "the service stopped")
     assert last["result"]["stopped"]
     assert LIMITS.drain_s <= time.monotonic() - started < 8
