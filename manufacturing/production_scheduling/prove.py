@@ -32,7 +32,8 @@ def prove(race: Race, workers: int, seed: int, *, alone: bool = False) -> None:
         built = build(shop, horizon=horizon(shop, objective), lower=race.bound, upper=upper)
         if plan is not None:
             built.hint(plan)
-        engine = solver(race.left, workers, seed)
+        linear = set(shop.problem.objective.weights) != {"makespan"}
+        engine = solver(race.left, workers, seed, plain=alone, linear=linear)
         engine.best_bound_callback = lambda bound: race.raise_bound(_whole(bound), SOURCE)
         watcher = Watcher(race, engine, None if alone else objective, patience)
         status = engine.solve(built.model, Listener(race, built, watcher))

@@ -181,7 +181,7 @@ def solve(
         thread.join(max(0.0, min(1.0, race.left + 0.02 * seconds)))
     _tell(race, on_improvement)
     with race.wake:
-        return _solution(race)
+        return solution_of(race)
 
 
 def _first(race: Race, seconds: float) -> None:
@@ -243,7 +243,8 @@ def _tell(race: Race, listener: Callable[[Improvement], None] | None) -> None:
             listener(one)
 
 
-def _solution(race: Race) -> Solution:
+def solution_of(race: Race) -> Solution:
+    """What the race has brought so far."""
     gap = gap_of(race.objective, race.bound)
     status: Status = "feasible"
     if race.objective is None:
