@@ -89,7 +89,9 @@ def fit_durations(
                 valid_sets=[stop],
                 callbacks=[lightgbm.early_stopping(settings.patience, verbose=False)],
             )
-            texts[level] = booster.model_to_string(num_iteration=booster.best_iteration).partition("\nfeature_importances")[0]
+            texts[level] = booster.model_to_string(num_iteration=booster.best_iteration).partition(
+                "\nfeature_importances"
+            )[0]
             rounds.append(booster.best_iteration)
             advance(1, f"{level:g}")
     models = [Trees.parse(text) for text in texts.values()]
@@ -152,7 +154,12 @@ def _shared(log: np.ndarray, levels: np.ndarray, y: np.ndarray, group: np.ndarra
     """Mean product of the normal scores of two outcomes of a group (intraclass correlation), from 0 to .9."""
     from scipy.stats import norm
 
-    rank = np.array([np.interp(value, row, levels, left=levels[0] / 2, right=(1 + levels[-1]) / 2) for value, row in zip(y, log, strict=True)])
+    rank = np.array(
+        [
+            np.interp(value, row, levels, left=levels[0] / 2, right=(1 + levels[-1]) / 2)
+            for value, row in zip(y, log, strict=True)
+        ]
+    )
     z = norm.ppf(rank)
     z = (z - z.mean()) / max(z.std(), 1e-9)
     total, square, count = (np.bincount(group, weights=w) for w in (z, z * z, np.ones_like(z)))

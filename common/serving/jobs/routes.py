@@ -42,34 +42,43 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
 """`responses` of a route that makes a job."""
 
 
-def accept(jobs: Jobs, request: Request, response: Response, body: BaseModel, result: Any, seconds: float) -> JobState:
+def accept(
+    jobs: Jobs,
+    request: Request,
+    response: Response,
+    body: BaseModel,
+    result: type[BaseModel],
+    seconds: float,
+    *,
+    asked: bytes | None = None,
+) -> JobState:
     """Make a job of `body`, and put its result, of type `result`, on record once it is there.
 
-    `Location` is the address of the request with the job's id. Raises as `Jobs.submit` does, and `AuditUnavailable`.
+    The work gets `asked`, or the body as JSON. `Location` is the address of the request with the job's id. Raises as `Jobs.submit` does, and `AuditUnavailable`.
     """
-    asked, decided = body.model_dump_json().encode(), request.state.decided
+    content, decided = body.model_dump_json().encode(), request.state.decided
     decided.admit()
 
-    def on_result(content: bytes) -> Mapping[str, str]:
-        answer = result.model_validate_json(content)
-        decided.note([body], [answer], (b"[%b]" % asked, b"[%b]" % content))
-        found = response.headers.get("x-decision-id")
-        return {"x-decision-id": found} if found else {}
+    def on_result(found: bytes) -> Mapping[str, str]:
+        answer = result.model_validate_json(found)
+        decided.note([body], [answer], (b"[%b]" % content, b"[%b]" % found))
+        decision = response.headers.get("x-decision-id")
+        return {"x-decision-id": decision} if decision else {}
 
-    job = jobs.submit(request.state.caller, asked, seconds, on_result)
+    job = jobs.submit(request.state.caller, asked or content, seconds, on_result)
     response.status_code = 202
     response.headers["location"] = f"{request.url.path}/{job.id}"
     return job.state(jobs.place(job))
 
 
-async def answered(jobs: Jobs, request: Request, body: BaseModel, seconds: float) -> bytes:
+async def answered(jobs: Jobs, request: Request, asked: bytes, seconds: float) -> bytes:
     """The result of a short job within the request, which is cancelled when the client leaves.
 
     Raises what `Jobs.answer` raises, and `ClientDisconnect`.
     """
     loop = asyncio.get_running_loop()
     left = request.scope["state"]["future"] = loop.create_future()  # the connection looks here when it is lost
-    work = asyncio.ensure_future(jobs.answer(request.state.caller, body.model_dump_json().encode(), seconds))
+    work = asyncio.ensure_future(jobs.answer(request.state.caller, asked, seconds))
     try:
         await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -57,6 +57,9 @@ class Counter:
 
         @router.post("/at-once", response_model=Counted)
         async def at_once(body: Count, request: Request, response: Response) -> Response:
-            return Response(await answered(counts, request, body, body.seconds), media_type="application/json")
+            return Response(
+                await answered(counts, request, body.model_dump_json().encode(), body.seconds),
+                media_type="application/json",
+            )
 
         return router
