@@ -109,9 +109,7 @@ def simulate(plant: Plant, seed: int) -> History:
         operator = (machine * 3 + (shift + day // 7) % 3 + 7 * (day // 28)) % plant.operators
         experience = max(0.0, start / 43_200 - world.hired[operator])
         planned, hours = float(world.planned(family, quantity)), float(worked[machine])
-        ratio = world.ratio(
-            rng, machine, family, quantity, experience, shift, hours, days[min(day, len(days) - 1), machine]
-        )
+        ratio = world.ratio(rng, machine, family, quantity, experience, shift, hours, days[min(day, len(days) - 1), machine])
         actual = max(1.0, round(planned * float(ratio)))
         free[machine] = end = start + actual
         worked[machine] += actual / 60
@@ -181,9 +179,7 @@ def case(world: World, rng: np.random.Generator, orders: int = 10) -> Case:
     who = rng.integers(plant.operators, size=plant.machines)
     months = np.maximum(0.0, plant.weeks * WEEK / 60 / 43_200 - world.hired)
     shift, jobs, attributes = int(rng.integers(3)), [], {}
-    rows: dict[str, list[Any]] = {
-        name: [] for name in ("machine", "family", "quantity", "experience", "shift", "hours")
-    }
+    rows: dict[str, list[Any]] = {name: [] for name in ("machine", "family", "quantity", "experience", "shift", "hours")}
     for number in range(1, orders + 1):
         route = rng.permutation(plant.machines)[: rng.integers(2, min(6, plant.machines) + 1)].tolist()
         family, quantity = int(rng.integers(plant.families)), float(rng.integers(10, 81))

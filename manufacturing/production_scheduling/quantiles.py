@@ -89,9 +89,7 @@ def fit_durations(
                 valid_sets=[stop],
                 callbacks=[lightgbm.early_stopping(settings.patience, verbose=False)],
             )
-            texts[level] = booster.model_to_string(num_iteration=booster.best_iteration).partition(
-                "\nfeature_importances"
-            )[0]
+            texts[level] = booster.model_to_string(num_iteration=booster.best_iteration)
             rounds.append(booster.best_iteration)
             advance(1, f"{level:g}")
     models = [Trees.parse(text) for text in texts.values()]
@@ -152,18 +150,51 @@ def conformal_offset(error: np.ndarray, level: float) -> float:
 
 def _shared(log: np.ndarray, levels: np.ndarray, y: np.ndarray, group: np.ndarray) -> float:
     """Mean product of the normal scores of two outcomes of a group (intraclass correlation), from 0 to .9."""
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    rank = np.array(
-        [
-            np.interp(value, row, levels, left=levels[0] / 2, right=(1 + levels[-1]) / 2)
-            for value, row in zip(y, log, strict=True)
-        ]
-    )
-    z = norm.ppf(rank)
+    ends = {"left": levels[0] / 2, "right": (1 + levels[-1]) / 2}
+    z = ndtri(np.array([np.interp(value, row, levels, **ends) for value, row in zip(y, log, strict=True)]))
     z = (z - z.mean()) / max(z.std(), 1e-9)
     total, square, count = (np.bincount(group, weights=w) for w in (z, z * z, np.ones_like(z)))
     pairs = (count * (count - 1)).sum() / 2
     if pairs < FEWEST_PAIRS:
         return 0.0
     return float(np.clip((total**2 - square).sum() / 2 / pairs, 0.0, 0.9))
+
+
+def predicted(durations: Durations, history: History, pattern: int = 0) -> np.ndarray:
+    """Calibrated quantiles (rows, levels) of actual / planned time, without what the pattern hides."""
+    return durations.predict(hide(features(rows_of_history(history), durations.effects), pattern))[0]
+
+
+def pinball(ratio: np.ndarray, quantile: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Mean pinball loss (rows,) over the levels (Koenker & Bassett, 1978); in planned times, smaller is better."""
+    error = ratio[:, None] - quantile
+    return np.maximum(levels * error, (levels - 1) * error).mean(axis=1)
+
+
+def covered(ratio: np.ndarray, quantile: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Whether each ratio (rows,) lies between its quantiles .1 and .9."""
+    low, high = (quantile[:, int(np.flatnonzero(levels == level)[0])] for level in (0.1, 0.9))
+    return (ratio >= low) & (ratio <= high)
+
+
+def baselines(past: Mapping[str, History], now: History, levels: np.ndarray) -> dict[str, np.ndarray]:
+    """Quantiles (rows, levels) by the past of the same machine and family: its mean ratio, and its own quantiles.
+
+    Where both together are rarer than `PRIOR` rows, those of the machine, or of all.
+    """
+    ratio = np.concatenate([part.ratio for part in past.values()])
+    machine, family = (np.concatenate([getattr(part, name) for part in past.values()]) for name in ("machine", "family"))
+    rows: dict[tuple[str, ...], list[float]] = {(): ratio.tolist()}
+    for m, f, value in zip(machine, family, ratio.tolist(), strict=True):
+        rows.setdefault((m,), []).append(value)
+        rows.setdefault((m, f), []).append(value)
+    known = {key: values for key, values in rows.items() if len(values) >= PRIOR or not key}
+    mean = {key: np.full(len(levels), np.mean(values)) for key, values in known.items()}
+    quantile = {key: np.quantile(values, levels) for key, values in known.items()}
+    keys: list[tuple[str, ...]] = [
+        next(key for key in ((m, f), (m,), ()) if key in known) for m, f in zip(now.machine, now.family, strict=True)
+    ]
+    tables = {"historical mean": mean, "historical quantiles": quantile}
+    return {name: np.stack([table[key] for key in keys]) for name, table in tables.items()}

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from common.config import Strict
 from common.errors import DataError, InvalidRequest
