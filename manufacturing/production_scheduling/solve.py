@@ -18,7 +18,7 @@ from typing import Literal
 from common.errors import UsageError
 from manufacturing.production_scheduling.bounds import lower_bound
 from manufacturing.production_scheduling.checker import check
-from manufacturing.production_scheduling.dispatch import best_of
+from manufacturing.production_scheduling.dispatch import best_of, by_rank, dispatch
 from manufacturing.production_scheduling.problem import Problem, Schedule
 from manufacturing.production_scheduling.shop import Plan, Shop
 
@@ -86,7 +86,7 @@ class Race:
         self.infeasible = False
         self.history: list[Improvement] = []
         self.news: deque[Improvement] = deque()
-        self.wake = threading.Condition()
+        self.wake = threading.Condition(threading.RLock())
         self._stop, self._cancelled = stop, threading.Event()
 
     def offer(self, plan: Plan, source: str) -> bool:
@@ -153,7 +153,8 @@ def solve(
 ) -> Solution:
     """Plan `problem` within `seconds` on `workers` cores; ends early when optimal, infeasible, or `stop()` says so.
 
-    `on_improvement` is called in this thread. `only` leaves out one of the two who search. With the same seed runs are
+    `on_improvement` is called in this thread. With `only` one of the two searches: `cp-sat` is plain CP-SAT then, with
+    its own settings and without a plan or bound to begin with. With the same seed runs are
     alike but not equal, as threads take turns by the clock. Raises `UsageError` for a limit or a number of workers that
     is not positive.
     """
@@ -162,9 +163,10 @@ def solve(
         raise UsageError("nothing can be planned so", got=got, expected="more than 0 s and at least 1 worker")
     began = time.perf_counter()
     shop = Shop(problem)
-    race = Race(shop, lower_bound(shop), stop, began + seconds)
+    race = Race(shop, lower_bound(shop) if only != "cp-sat" else 0, stop, began + seconds)
     race.began = began
-    _first(race, seconds)
+    if only != "cp-sat":
+        _first(race, seconds)
     threads = [
         threading.Thread(target=_guarded, args=(race, part), daemon=True) for part in _parts(race, workers, seed, only)
     ]
@@ -179,6 +181,7 @@ def solve(
     for thread in threads:
         # Compiled loops end within 20 ms; CP-SAT may take longer and goes on in the background, unheard.
         thread.join(max(0.0, min(1.0, race.left + 0.02 * seconds)))
+    _shift(race)
     _tell(race, on_improvement)
     with race.wake:
         return solution_of(race)
@@ -191,6 +194,23 @@ def _first(race: Race, seconds: float) -> None:
         race.offer(shop.plan(problem.plan), "running plan")
     if found := best_of(shop, min(FIRST_SHARE * seconds, FIRST_MOST)):
         race.offer(found[0], "dispatching")
+
+
+def _shift(race: Race) -> None:
+    """Operations that could start earlier at no cost do, as people expect of a plan; CP-SAT does not care."""
+    plan, shop = race.plan, race.shop
+    if plan is None or shop.is_classic() or shop.problem.objective.changes or race.left < -0.02:
+        return
+    shifted = dispatch(shop, by_rank([start for _, start, _ in plan]), [machine for machine, _, _ in plan])
+    if shifted is None:
+        return
+    schedule = shop.schedule(shifted)
+    verdict = check(shop.problem, schedule)
+    with race.wake:
+        if verdict.feasible and race.objective is not None and verdict.objective <= race.objective:
+            if verdict.objective < race.objective:
+                race.offer(shifted, "shifting")
+            race.plan, race.schedule, race.figures = shifted, schedule, verdict.figures
 
 
 def _parts(race: Race, workers: int, seed: int, only: str | None) -> list[Callable[[], None]]:
@@ -210,7 +230,7 @@ def _parts(race: Race, workers: int, seed: int, only: str | None) -> list[Callab
         count = max(1, workers // 2)
         searches = [lambda until, s=s: improve(race, seed + s, until) for s in range(count)]
     if only == "cp-sat":
-        return [lambda: prove.prove(race, workers, seed)]
+        return [lambda: prove.prove(race, workers, seed, alone=True)]
     if only == "search":
         return [lambda search=search: search(race.until) for search in searches]
     if workers == 1:
