@@ -1,4 +1,4 @@
-"""What requests and answers look like: the types of the routes and of the work in jobs. Light: no solver is imported."""
+"""What requests and answers look like: the types of the routes and of the work in jobs. No solver is imported."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from common.errors import DataError, InvalidRequest
 from common.serving.jobs.job import JobNotReady, JobState
 from common.serving.jobs.limits import JobLimits
 from common.serving.jobs.pool import Jobs
-from common.serving.jobs.routes import ACCEPTED, accept, answered, job_routes, result_of
+from common.serving.jobs.routes import ACCEPTED, accept, add_job_routes, answered, lifespan_of, result_of
 from manufacturing.production_scheduling import gantt
 from manufacturing.production_scheduling.answers import (
     Checked,
@@ -69,7 +69,7 @@ def planning_routes(predictor: Callable[[], SchedulingPredictor]) -> APIRouter:
     plans, desk = (
         Jobs(f"production_scheduling.{name}", WORK, some) for name, some in (("plans", LONG), ("desk", SHORT))
     )
-    router = APIRouter(lifespan=desk.lifespan)
+    router = APIRouter(lifespan=lifespan_of(plans, desk))
 
     def who() -> dict[str, Any]:
         current = predictor()
@@ -86,7 +86,7 @@ def planning_routes(predictor: Callable[[], SchedulingPredictor]) -> APIRouter:
         order = SolveOrder(ask=body, **who())
         return accept(plans, request, response, body, Solved, body.seconds, asked=order.model_dump_json().encode())
 
-    router.include_router(job_routes(plans, "/plans", Solved))
+    add_job_routes(router, plans, "/plans", Solved)
     _add_views(router, plans)
 
     @router.post("/check", summary="Is this plan feasible, and what is it worth?", openapi_extra=_example(_with_plan()))

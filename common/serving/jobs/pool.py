@@ -61,11 +61,11 @@ class Jobs:
         job = Job(caller, seconds, asked, self.limits.events, on_result)
         self._jobs[job.id] = job
         self._waiting.append(job)
-        job.tell("waiting", job.state(len(self._waiting)).model_dump_json().encode())
         while self._idle and self._waiting:
             task = asyncio.get_running_loop().create_task(self._work(self._idle.pop(), self._waiting.popleft()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        job.tell("waiting", job.state(self.place(job)).model_dump_json().encode())
         return job
 
     def find(self, id: str, caller: str) -> Job:

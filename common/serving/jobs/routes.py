@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -54,7 +55,8 @@ def accept(
 ) -> JobState:
     """Make a job of `body`, and put its result, of type `result`, on record once it is there.
 
-    The work gets `asked`, or the body as JSON. `Location` is the address of the request with the job's id. Raises as `Jobs.submit` does, and `AuditUnavailable`.
+    The work gets `asked`, or the body as JSON. `Location` is the address of the request with the job's id. Raises what
+    `Jobs.submit` raises, and `AuditUnavailable`.
     """
     content, decided = body.model_dump_json().encode(), request.state.decided
     decided.admit()
@@ -101,9 +103,24 @@ def result_of(jobs: Jobs, request: Request, id: str) -> bytes:
     return job.result
 
 
-def job_routes(jobs: Jobs, path: str, result: type[BaseModel], example: Any = None) -> APIRouter:
-    """List, state or result, events, and end of the jobs that `POST path` makes."""
-    router = APIRouter(lifespan=jobs.lifespan)
+def lifespan_of(*jobs: Jobs) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """Of a router that has these jobs."""
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for some in jobs:
+                await stack.enter_async_context(some.lifespan(app))
+            yield
+
+    return lifespan
+
+
+def add_job_routes(router: APIRouter, jobs: Jobs, path: str, result: type[BaseModel]) -> None:
+    """List, state or result, events, and end of the jobs that `POST path` makes.
+
+    The router's lifespan must be that of the jobs, `APIRouter(lifespan=lifespan_of(jobs, ...))`.
+    """
 
     def found(request: Request, id: str) -> Job:
         return jobs.find(id, request.state.caller)
@@ -117,7 +134,6 @@ def job_routes(jobs: Jobs, path: str, result: type[BaseModel], example: Any = No
         summary="The result, or 202 with the state of a job that is not yet over.",
         response_model=result,
         responses={
-            **({200: _json(example)} if example else {}),
             202: {"description": "Not yet; Retry-After says when to look again", "model": JobState, **_json(STATE)},
             **REFUSALS,
             504: {"description": "Nothing was found in time"},
@@ -172,8 +188,6 @@ def job_routes(jobs: Jobs, path: str, result: type[BaseModel], example: Any = No
             return Response(status_code=204, headers=headers)
         jobs.finish(job, "it was ended by the client")
         return Response(job.state().model_dump_json(), 202, headers, media_type="application/json")
-
-    return router
 
 
 def _json(example: Any) -> dict[str, Any]:

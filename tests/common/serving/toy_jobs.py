@@ -12,7 +12,7 @@ from common.bundle import Bundle
 from common.serving.jobs.job import JobState
 from common.serving.jobs.limits import JobLimits
 from common.serving.jobs.pool import Jobs
-from common.serving.jobs.routes import ACCEPTED, accept, answered, job_routes
+from common.serving.jobs.routes import ACCEPTED, accept, add_job_routes, answered, lifespan_of
 from common.system import System
 
 SYSTEM = System("toy.counter", "Counts.", "regression", "minimal", (), (), predictor="toy_jobs:Counter")
@@ -48,8 +48,8 @@ class Counter:
     @classmethod
     def routes(cls, get_predictor: Callable[[], Any]) -> APIRouter:
         counts = Jobs("toy.counts", "toy_work:count", LIMITS)
-        router = job_routes(counts, "/counts", Counted)
-        cls.jobs = counts
+        router = APIRouter(lifespan=lifespan_of(counts))
+        add_job_routes(router, counts, "/counts", Counted)
 
         @router.post("/counts", status_code=202, responses=ACCEPTED)
         async def post(body: Count, request: Request, response: Response) -> JobState:
