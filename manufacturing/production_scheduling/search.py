@@ -1,4 +1,4 @@
-"""Tabu search with path relinking for job shops, after Peng, Lü and Cheng (Computers & OR 53, 2015).
+"""Tabu search with path relinking for job shops, flexible ones too, after Peng, Lü and Cheng (Computers & OR 53, 2015).
 
 A pool of good solutions is kept. Two are drawn, and two solutions between them, one nearer to each, are improved by
 tabu search and put in the pool in place of the worst or of one that is nearly the same. Solutions between two are made
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from manufacturing.production_scheduling import kernels
-from manufacturing.production_scheduling.kernels import BEST, MAKESPAN, SINCE, Graph, Walk
+from manufacturing.production_scheduling.kernels import BEST, SINCE, Graph, Walk
 
 CHUNK = 0.02
 """Seconds that a compiled loop runs before anybody is asked whether to go on."""
@@ -35,16 +35,17 @@ class Settings:
 
 @dataclass
 class Member:
-    """One solution of the pool: a linear order of all operations."""
+    """One solution: a linear order of all operations, the machine of each, and its makespan."""
 
     order: np.ndarray
-    makespan: int
+    machine: np.ndarray
+    makespan: int = NO_LIMIT
 
 
 def new_walk(graph: Graph, seed: int) -> Walk:
     """Room for a search; `kernels.start` gives it a solution."""
     n = len(graph.duration) - 1
-    places = n + len(graph.first) + 2
+    places = len(graph.machines) + len(graph.first) + 2
     rng = np.random.default_rng(seed)
 
     def room(count: int, value: int = 0) -> np.ndarray:
@@ -58,20 +59,22 @@ def new_walk(graph: Graph, seed: int) -> Walk:
         order=room(n),
         place=room(n),
         best=room(n),
+        best_machine=room(n),
         path=room(n),
         scratch=room(places),
         mark=np.zeros(n + 1, np.int64),
         until=np.zeros((n + 1, int(graph.local.max()) + 1), np.int32),
+        away=np.zeros((n + 1, len(graph.first)), np.int32),
         random=rng.integers(1, 2**63, 1, dtype=np.uint64),
         meta=np.zeros(5, np.int64),
     )
 
 
 class JobShopSearch:
-    """The search over one job shop. `ask` says whether to stop, `tell` hears of every better order and its makespan.
+    """The search over one job shop. `ask` says whether to stop, `tell` hears of every better solution.
 
-    `fetch` gives an order from elsewhere that is better than a makespan, if there is one; it is improved, too. `target`
-    is a makespan that cannot be beaten.
+    `fetch` gives a solution from elsewhere that is better than a makespan, if there is one; it is improved, too.
+    `target` is a makespan that cannot be beaten.
     """
 
     def __init__(
@@ -79,8 +82,8 @@ class JobShopSearch:
         graph: Graph,
         seed: int,
         ask: Callable[[], bool],
-        tell: Callable[[np.ndarray, int], None],
-        fetch: Callable[[int], np.ndarray | None],
+        tell: Callable[[Member], None],
+        fetch: Callable[[int], Member | None],
         settings: Settings | None = None,
         target: int = 0,
     ) -> None:
@@ -92,15 +95,15 @@ class JobShopSearch:
         self.best = NO_LIMIT
         self.pool: list[Member] = []
         self.rate = 10_000.0
-        counts = np.bincount(graph.machine[:-1])
+        counts = np.bincount(graph.machine[:-1], minlength=1)
         self.pairs = int((counts * (counts - 1) // 2).sum())
         self.searches = 0
 
-    def improve(self, order: np.ndarray, patience: int) -> Member:
-        """Tabu search from an order; ends early when asked to stop."""
+    def improve(self, begin: Member, patience: int) -> Member:
+        """Tabu search from a solution; ends early when asked to stop."""
         graph, walk = self.graph, self.walk
-        kernels.start(graph, walk, order.astype(np.int32))
-        self._hear(walk.order, int(walk.meta[MAKESPAN]))
+        kernels.start(graph, walk, begin.order, begin.machine)
+        self._hear()
         self.searches += 1
         while walk.meta[SINCE] < patience and walk.meta[BEST] > self.target and not self.ask():
             iterations = max(16, int(self.rate * CHUNK))
@@ -108,16 +111,19 @@ class JobShopSearch:
             kernels.tabu(graph, walk, iterations, patience, self.target)
             if walk.meta[SINCE] < patience and walk.meta[BEST] > self.target:
                 self.rate = 0.5 * self.rate + 0.5 * iterations / (time.perf_counter() - began + 1e-9)
-            self._hear(walk.best, int(walk.meta[BEST]))
-        return Member(walk.best.copy(), int(walk.meta[BEST]))
+            self._hear()
+        return self._found()
 
-    def _hear(self, order: np.ndarray, makespan: int) -> None:
-        if makespan < self.best:
-            self.best = makespan
-            self.tell(order.copy(), makespan)
+    def _found(self) -> Member:
+        return Member(self.walk.best.copy(), self.walk.best_machine.copy(), int(self.walk.meta[BEST]))
 
-    def random_order(self) -> np.ndarray:
-        """A random linear order that keeps the order of each job."""
+    def _hear(self) -> None:
+        if self.walk.meta[BEST] < self.best:
+            self.best = int(self.walk.meta[BEST])
+            self.tell(self._found())
+
+    def random_solution(self) -> Member:
+        """A random linear order that keeps the order of each job, and machines among the fast ones."""
         before = self.graph.before[:-1]
         n = len(before)
         starts = np.flatnonzero(before == n)
@@ -127,21 +133,33 @@ class JobShopSearch:
         order = np.empty(n, np.int32)
         by_job = np.argsort(jobs, kind="stable")
         order[by_job] = np.arange(n)
-        return order
+        graph = self.graph
+        # A machine is drawn by its speed to the fourth power: the first of exponential clocks.
+        clock = -np.log1p(-self.rng.random(len(graph.durations))) * graph.durations.astype(float) ** 4
+        machine = np.empty(n, np.int32)
+        for o in range(n):
+            low, high = graph.option[o], graph.option[o + 1]
+            machine[o] = graph.machines[low + int(np.argmin(clock[low:high]))]
+        return Member(order, machine)
 
-    def between(self, one: np.ndarray, two: np.ndarray, share: float) -> np.ndarray:
-        """The order a share of the way from one to the other."""
-        n = len(one)
+    def between(self, one: Member, two: Member, share: float) -> Member:
+        """The solution a share of the way from one to the other."""
+        n = len(one.order)
         key = np.empty(n)
-        key[one] = (1 - share) * np.arange(n)
-        key[two] += share * np.arange(n)
-        return np.argsort(key, kind="stable").astype(np.int32)
+        key[one.order] = (1 - share) * np.arange(n)
+        key[two.order] += share * np.arange(n)
+        machine = np.where(self.rng.random(n) < share, two.machine, one.machine)
+        return Member(np.argsort(key, kind="stable").astype(np.int32), machine)
+
+    def distance(self, one: Member, two: Member) -> int:
+        """How different two solutions are, in pairs of operations."""
+        return int(kernels.distance(self.graph, one.order, two.order, one.machine, two.machine))
 
     def add(self, new: Member) -> None:
         """Put a solution in the pool, unless it is no better than what it would replace."""
         limit = self.settings.alike * self.pairs
         for index, old in enumerate(self.pool):
-            if kernels.distance(self.graph, self.walk, new.order, old.order) <= limit:
+            if self.distance(new, old) <= limit:
                 if new.makespan < old.makespan:
                     self.pool[index] = new
                 return
@@ -164,7 +182,7 @@ class JobShopSearch:
             barren = 0
             while not self._over() and len(self.pool) > 1 and barren < 2 * len(self.pool):
                 i, j = self.rng.choice(len(self.pool), 2, replace=False)
-                one, two = self.pool[i].order, self.pool[j].order
+                one, two = self.pool[i], self.pool[j]
                 barren += 1
                 for a, b in ((one, two), (two, one)):
                     if self._over():
@@ -178,9 +196,8 @@ class JobShopSearch:
                         barren = 0
             self.pool = [min(self.pool, key=lambda member: member.makespan)] if self.pool else []
 
-    def _given(self) -> np.ndarray:
-        given = self.fetch(self.best)
-        return self.random_order() if given is None else given
+    def _given(self) -> Member:
+        return self.fetch(self.best) or self.random_solution()
 
     def _over(self) -> bool:
         return self.best <= self.target or self.ask()

@@ -103,8 +103,8 @@ class Shop:
             found[o] = step.shortest + max((step.lag + found[other] for other in step.after), default=0)
         return found
 
-    def is_classic(self) -> bool:
-        """Whether this is a job shop that the tabu search can do: only machines, chains, releases, lags, makespan."""
+    def is_job_shop(self) -> bool:
+        """Whether the tabu search can do it: chains on machines, with alternatives, releases, lags; the makespan."""
         problem = self.problem
         plain = all(
             m.calendar is None and not m.breaks and not m.maintenance and not m.setups and m.capacity == 1
@@ -115,8 +115,7 @@ class Shop:
         if any(job.deadline is not None for job in self.jobs) or self.horizon() >= 2**30:
             return False
         return all(
-            len(step.options) == 1
-            and not step.pools
+            not step.pools
             and step.before == (() if step.number == self.first[step.job] else (step.number - 1,))
             and (step.after or not step.lag)
             for step in self.steps

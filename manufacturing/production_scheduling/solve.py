@@ -199,7 +199,7 @@ def _first(race: Race, seconds: float) -> None:
 def _shift(race: Race) -> None:
     """Operations that could start earlier at no cost do, as people expect of a plan; CP-SAT does not care."""
     plan, shop = race.plan, race.shop
-    if plan is None or shop.is_classic() or shop.problem.objective.changes or race.left < -0.02:
+    if plan is None or shop.is_job_shop() or shop.problem.objective.changes or race.left < -0.02:
         return
     shifted = dispatch(shop, by_rank([start for _, start, _ in plan]), [machine for machine, _, _ in plan])
     if shifted is None:
@@ -219,7 +219,7 @@ def _parts(race: Race, workers: int, seed: int, only: str | None) -> list[Callab
 
     shop = race.shop
     searches: list[Callable[[float], None]] = []
-    if shop.is_classic():
+    if shop.is_job_shop():
         from manufacturing.production_scheduling.jobshop import search_job_shop
 
         count = max(1, workers // 2)
