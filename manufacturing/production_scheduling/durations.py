@@ -82,7 +82,7 @@ class Trees:
 
     @classmethod
     def parse(cls, text: str) -> Trees:
-        """LightGBM's model file, of numeric splits; what is missing goes the default way or, without one, counts as 0."""
+        """LightGBM's model file, of numeric splits; what is missing goes the default way, or else counts as 0."""
         blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in _blocks(text)]
         nodes = max([1, *(int(block["num_leaves"]) - 1 for block in blocks)])
         shape = len(blocks), nodes
@@ -189,7 +189,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Durations:
-    """The models of a bundle. `effects` maps each text to its mean log-ratio, `offset` (patterns, levels) calibrates."""
+    """The models of a bundle: `effects` has the mean log-ratio of each text, `offset` (patterns, levels) calibrates."""
 
     levels: np.ndarray
     models: Sequence[Trees]

@@ -1,7 +1,8 @@
 """Dispatching of job shops as one compiled loop, for training, for random times, and for the benchmark.
 
-It is the event simulator of `dispatch.py` for what has no calendars, setups, operators or batches: non-delay, so that no
-machine is idle while something waits for it. A run of a 10 x 10 shop takes 30 µs with a rule and 0.5 ms with the network.
+It is the event simulator of `dispatch.py` for what has no calendars, setups, operators or batches: non-delay, so that
+no machine is idle while something waits for it. A run of a 10 x 10 shop takes 0.04 ms with a rule, 0.1 ms with the
+network.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class JobShop(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What a run decided: features float32 of all queues one after the other, where each begins and which was chosen."""
+    """What a run decided: features float32 of all queues one after the other, where each begins, which was chosen."""
 
     rows: np.ndarray
     begin: np.ndarray
@@ -147,8 +148,8 @@ def _gumbel(random):
 
 @compiled
 def _run(shop, net, actual, random, record):
-    first, at, machine, duration = shop.first, shop.at, shop.machine, shop.duration
-    jobs, machines, n = len(first) - 1, shop.machines, len(shop.lag)
+    first, at, machine, duration, machines = shop.first, shop.at, shop.machine, shop.duration, shop.machines
+    jobs, n = len(first) - 1, len(shop.lag)
     draws, keeps = random[0] != 0, len(record.begin) > 0
 
     # What does not change: shortest durations, tails, the fastest machine, and scales.
@@ -164,11 +165,11 @@ def _run(shop, net, actual, random, record):
                 least[o], fastest[o] = duration[k], machine[k]
         total += least[o]
     for j in range(jobs):
-        work = 0
+        behind = 0
         for o in range(first[j + 1] - 1, first[j] - 1, -1):
-            work += least[o] + (shop.lag[o] if o + 1 < first[j + 1] else 0)
-            tail[o] = work
-        longest, most = max(longest, work), max(most, first[j + 1] - first[j])
+            behind += least[o] + (shop.lag[o] if o + 1 < first[j + 1] else 0)
+            tail[o] = behind
+        longest, most = max(longest, behind), max(most, first[j + 1] - first[j])
     mean = max(total / n, 1.0)
 
     step = first[:-1].copy()
@@ -178,7 +179,7 @@ def _run(shop, net, actual, random, record):
     free, work = np.zeros(machines, np.int64), np.zeros(machines, np.int64)
     queue = np.empty(jobs, np.int64)
     rows = np.zeros((jobs, 16))
-    done, makespan, steps, written, now = 0, 0, 0, 0, 0
+    done, makespan, steps, written, now = 0, 0, 0, 0, np.int64(0)
     while done < n:
         # The next moment at which something arrives, or a machine is free for what waits.
         moment = np.int64(1 << 60)

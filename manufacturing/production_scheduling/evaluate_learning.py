@@ -40,6 +40,8 @@ from manufacturing.production_scheduling.train import row_ids
 RESAMPLES = 1_000
 CASES, SAMPLE_CASES = 60, 6
 """Job shops of the simulated plant that are planned with a promised risk."""
+ORDERS = (5, 10, 30)
+"""Their sizes, in turn."""
 PLANT_DRAWS = 2_000
 """Runs of each plan in the plant."""
 SOLVE_SECONDS = 1.0
@@ -67,8 +69,8 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
         for name, values in {"learnt": _values(report), **report.baselines, "planned time": report.floor}.items()
     ]
     text = (
-        "Times of the test weeks over planned ones. The share below a quantile should be its level: above the line they "
-        "take less time than said, below it more."
+        "Times of the test weeks over planned ones. The share below a quantile should be its level: above the line "
+        "they take less time than said, below it more."
     )
     figure = calibration_figure(parts["test"], durations)
     return report.model_copy(update={"seconds": seconds}), [Section("Processing times", text, [figure], table)]
@@ -116,9 +118,7 @@ def of_quantiles(parts: Mapping[str, History], durations: Durations, preset: str
     def plain(quantile: np.ndarray) -> dict[str, float]:
         return {name: float(values.mean()) for name, values in measures(quantile).items()}
 
-    slices = [
-        Slice(name="known", group="machine and family only", metrics=summed(predicted(durations, test, HIDDEN)))
-    ]
+    slices = [Slice(name="known", group="machine and family only", metrics=summed(predicted(durations, test, HIDDEN)))]
     found = predicted(durations, test)
     for name in np.unique(test.shift[test.shift != ""]).tolist():
         rows = test.shift == name
@@ -155,7 +155,7 @@ def of_risk(config: Config, history: History, durations: Durations, preset: str)
     with bar("promised risk", count) as advance:
         for number in range(count):
             rng = np.random.default_rng([config.seed, 7, number])
-            one = case(world, rng)
+            one = case(world, rng, ORDERS[number % len(ORDERS)])
             times = durations.quantiles(one.problem, one.context)
             made = robust(one.problem, times, config.risk, plan, draws=config.draws, seed=number)
             plans = {"robust": (made.problem, made.schedule)}
@@ -176,6 +176,15 @@ def of_risk(config: Config, history: History, durations: Durations, preset: str)
     own = table.pop("robust")
     metrics = {"risk10": mean_by_group(own[:, 0], each), "price": mean_by_group(own[:, 1], each)}
     plain = {name: {"risk10": float(v[:, 0].mean()), "price": float(v[:, 1].mean())} for name, v in table.items()}
+    slices = []
+    for place, orders in enumerate(ORDERS):
+        rows_of = slice(place, None, len(ORDERS))
+        for name, values in {"robust": own, **table}.items():
+            some = {
+                "risk10": mean_by_group(values[rows_of, 0], each[rows_of]),
+                "price": mean_by_group(values[rows_of, 1], each[rows_of]),
+            }
+            slices.append(Slice(name=f"{orders} orders", group=name, metrics=some))
     report = _report(
         history.dataset,
         "promised-risk",
@@ -185,10 +194,9 @@ def of_risk(config: Config, history: History, durations: Durations, preset: str)
         metrics=metrics,
         floor={"risk10": plain.pop("planned times")["risk10"]},
         baselines=plain,
+        slices=slices,
     )
-    return report.model_copy(
-        update={"seconds": Seconds(data=0.0, train=0.0, evaluate=time.perf_counter() - started)}
-    )
+    return report.model_copy(update={"seconds": Seconds(data=0.0, train=0.0, evaluate=time.perf_counter() - started)})
 
 
 def in_plant(

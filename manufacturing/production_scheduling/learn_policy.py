@@ -1,8 +1,8 @@
 """Learning the dispatching policy by REINFORCE (Williams, 1992) in the compiled simulator.
 
 The baseline of a run is the mean makespan of all runs of the same shop under the current policy (Kwon et al., 2020,
-arXiv:2010.16011), in standard deviations. Shops are random, by Taillard's recipe and another generator than his, so none
-of them is a published one. The policy starts as the rule "most work remaining".
+arXiv:2010.16011), in standard deviations. Shops are random, by Taillard's recipe and another generator than his, so
+that none of them is a published one. The policy starts as the rule "most work remaining".
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """A simulated plant: orders flow through machines, first come first served, and take longer or shorter than planned.
 
-All of it is invented; whatever is learnt or measured here is called simulated. The logarithm of actual / planned time is
-the sum of habits of the machine, of the family and of both together; of a novice's slowness, which halves in 8 months;
-of wear, which grows with the square of the time since maintenance; of nights; of a scatter that is smaller for larger
-lots; and of a machine's good or bad day. Rarely, and more often on a worn machine, a disturbance adds an exponential
-time: so times are skewed to the right, with a heavy tail.
+All of it is invented; whatever is learnt or measured here is called simulated. The logarithm of actual / planned time
+is the sum of habits of the machine, of the family and of both together; of a novice's slowness, which halves in 8
+months; of wear, which grows with the square of the time since maintenance; of nights; of a scatter that is smaller for
+larger lots; and of a machine's good or bad day. Rarely, and more often on a worn machine, a disturbance adds an
+exponential time: so times are skewed to the right, with a heavy tail.
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ def simulate(plant: Plant, seed: int) -> History:
         operator = (machine * 3 + (shift + day // 7) % 3 + 7 * (day // 28)) % plant.operators
         experience = max(0.0, start / 43_200 - world.hired[operator])
         planned, hours = float(world.planned(family, quantity)), float(worked[machine])
-        ratio = world.ratio(rng, machine, family, quantity, experience, shift, hours, days[min(day, len(days) - 1), machine])
+        ratio = world.ratio(
+            rng, machine, family, quantity, experience, shift, hours, days[min(day, len(days) - 1), machine]
+        )
         actual = max(1.0, round(planned * float(ratio)))
         free[machine] = end = start + actual
         worked[machine] += actual / 60
@@ -179,7 +181,9 @@ def case(world: World, rng: np.random.Generator, orders: int = 10) -> Case:
     who = rng.integers(plant.operators, size=plant.machines)
     months = np.maximum(0.0, plant.weeks * WEEK / 60 / 43_200 - world.hired)
     shift, jobs, attributes = int(rng.integers(3)), [], {}
-    rows: dict[str, list[Any]] = {name: [] for name in ("machine", "family", "quantity", "experience", "shift", "hours")}
+    rows: dict[str, list[Any]] = {
+        name: [] for name in ("machine", "family", "quantity", "experience", "shift", "hours")
+    }
     for number in range(1, orders + 1):
         route = rng.permutation(plant.machines)[: rng.integers(2, min(6, plant.machines) + 1)].tolist()
         family, quantity = int(rng.integers(plant.families)), float(rng.integers(10, 81))

@@ -185,7 +185,9 @@ def baselines(past: Mapping[str, History], now: History, levels: np.ndarray) -> 
     Where both together are rarer than `PRIOR` rows, those of the machine, or of all.
     """
     ratio = np.concatenate([part.ratio for part in past.values()])
-    machine, family = (np.concatenate([getattr(part, name) for part in past.values()]) for name in ("machine", "family"))
+    machine, family = (
+        np.concatenate([getattr(part, name) for part in past.values()]) for name in ("machine", "family")
+    )
     rows: dict[tuple[str, ...], list[float]] = {(): ratio.tolist()}
     for m, f, value in zip(machine, family, ratio.tolist(), strict=True):
         rows.setdefault((m,), []).append(value)

@@ -1,4 +1,4 @@
-"""A plan under random processing times: machines, sequences and operators stay, and everything starts as soon as it can.
+"""A plan under random processing times: machines, sequences and operators stay, all starts as soon as it can.
 
 An operation begins when its job, its machine (with the setup) and its operators have ended what the plan has before it,
 and when its planned time fits into the calendar. Once begun it goes on until it is done: where it takes longer than
@@ -84,7 +84,7 @@ class Floor:
         )
 
     def run(self, actual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Starts and ends int64 (draws, N) of operations that take `actual` int64 (draws, N) working time, at least 1."""
+        """Starts and ends int64 (draws, N) of operations that take `actual` (draws, N) whole working time, 1 or more."""
         starts, ends = np.zeros(actual.shape, np.int64), np.zeros(actual.shape, np.int64)
         _run(
             self.order,

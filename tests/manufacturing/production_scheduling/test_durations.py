@@ -104,14 +104,20 @@ def test_times_of_a_problem_follow_what_is_known():
     blind = durations.quantiles(one.problem)
     assert known.ratio.shape == (len(options(one.problem)), len(durations.levels))
     assert not np.allclose(known.ratio, blind.ratio)
-    attributes = {job: {place: Attributes(experience=m) for place in rows} for job, rows in one.context.operations.items() for m in [0.0]}
+    attributes = {
+        job: {place: Attributes(experience=m) for place in rows}
+        for job, rows in one.context.operations.items()
+        for m in [0.0]
+    }
     novices = durations.quantiles(one.problem, Context(operations=attributes)).at(0.5).mean()
     assert novices > blind.at(0.5).mean()
     fresh, worn = (
         Context(machines={name: MachineState(hours_since_maintenance=h) for name in one.problem.machine})
         for h in (5.0, 115.0)
     )
-    assert durations.quantiles(one.problem, worn).at(0.5).mean() > durations.quantiles(one.problem, fresh).at(0.5).mean()
+    assert (
+        durations.quantiles(one.problem, worn).at(0.5).mean() > durations.quantiles(one.problem, fresh).at(0.5).mean()
+    )
 
 
 def test_the_unknown_is_answered_too():
@@ -163,5 +169,5 @@ def test_a_stretched_problem_keeps_batches_and_what_has_begun():
     same = stretched(problem, np.ones(len(rows)))
     assert same == problem
     deadline = problem.jobs[0].model_copy(update={"deadline": 200})
-    with pytest.raises(ValueError, match="J0.*cannot end before"):
+    with pytest.raises(ValueError, match=r"J0.*cannot end before"):
         stretched(problem.changed(jobs=(deadline, *problem.jobs[1:])), np.full(len(rows), 50.0))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -122,7 +124,7 @@ def test_the_split_is_by_time():
     found = parts()
     check_parts(found)
     names = list(found)
-    for before, after in zip(names, names[1:], strict=False):
+    for before, after in pairwise(names):
         assert found[before].end.max() < found[after].start.min()
     late = found | {"train": found["test"]}
     with pytest.raises(DataError, match="does not end before"):
