@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from common.config import Strict
 from common.errors import DataError, InvalidRequest
@@ -22,15 +23,11 @@ from manufacturing.production_scheduling.answers import (
     CheckRequest,
     Compared,
     Explained,
-    ExplainOrder,
     ExplainRequest,
     Repaired,
-    RepairOrder,
     RepairRequest,
     Solved,
-    SolveOrder,
     SolveRequest,
-    WhatIfOrder,
     WhatIfRequest,
 )
 from manufacturing.production_scheduling.checker import check
@@ -71,9 +68,12 @@ def planning_routes(predictor: Callable[[], SchedulingPredictor]) -> APIRouter:
     )
     router = APIRouter(lifespan=lifespan_of(plans, desk))
 
-    def who() -> dict[str, Any]:
+    def order(kind: str, content: bytes) -> bytes:
+        """An `Order` around the body as it was sent: to write 10,000 operations again takes 0.1 s."""
         current = predictor()
-        return {"bundle": current.path, "model": current.version, "simulated": current.simulated}
+        who = {"kind": kind, "bundle": current.path and str(current.path)}
+        who |= {"model": current.version, "simulated": current.simulated}
+        return b'%b, "ask": %b}' % (json.dumps(who).encode()[:-1], content)
 
     @router.post(
         "/plans",
@@ -83,8 +83,8 @@ def planning_routes(predictor: Callable[[], SchedulingPredictor]) -> APIRouter:
         openapi_extra=_example({"problem": PLANT, "seconds": 5}),
     )
     async def search(body: SolveRequest, request: Request, response: Response) -> JobState:
-        order = SolveOrder(ask=body, **who())
-        return accept(plans, request, response, body, Solved, body.seconds, asked=order.model_dump_json().encode())
+        asked = order("solve", await request.body())
+        return await accept(plans, request, response, body, Solved, body.seconds, asked=asked)
 
     add_job_routes(router, plans, "/plans", Solved)
     _add_views(router, plans)
@@ -96,14 +96,13 @@ def planning_routes(predictor: Callable[[], SchedulingPredictor]) -> APIRouter:
         return Checked(feasible=found.feasible, violations=violations, figures=found.figures, objective=found.objective)
 
     async def at_desk(
-        kind: Any, body: Any, request: Request, response: Response, answer: Any, seconds: float
+        kind: str, body: Any, request: Request, response: Response, answer: type[BaseModel], seconds: float
     ) -> Response:
-        decided, order = request.state.decided, kind(ask=body, **who())
+        content, decided = await request.body(), request.state.decided
         decided.admit()
-        content = await answered(desk, request, order.model_dump_json().encode(), seconds)
-        asked = body.model_dump_json().encode()
-        decided.note([body], [answer.model_validate_json(content)], (b"[%b]" % asked, b"[%b]" % content))
-        return Response(content, media_type="application/json", headers=dict(response.headers))
+        found = await answered(desk, request, order(kind, content), seconds)
+        decided.note([body], [answer.model_validate_json(found)], (b"[%b]" % content, b"[%b]" % found))
+        return Response(found, media_type="application/json", headers=dict(response.headers))
 
     @router.post(
         "/explain",
@@ -112,7 +111,7 @@ def planning_routes(predictor: Callable[[], SchedulingPredictor]) -> APIRouter:
         openapi_extra=_example(_with_plan()),
     )
     async def explain(body: ExplainRequest, request: Request, response: Response) -> Response:
-        return await at_desk(ExplainOrder, body, request, response, Explained, body.seconds)
+        return await at_desk("explain", body, request, response, Explained, body.seconds)
 
     @router.post(
         "/repair",
@@ -128,7 +127,7 @@ def planning_routes(predictor: Callable[[], SchedulingPredictor]) -> APIRouter:
         ),
     )
     async def mend(body: RepairRequest, request: Request, response: Response) -> Response:
-        return await at_desk(RepairOrder, body, request, response, Repaired, body.seconds)
+        return await at_desk("repair", body, request, response, Repaired, body.seconds)
 
     @router.post(
         "/what-if",
@@ -137,7 +136,7 @@ def planning_routes(predictor: Callable[[], SchedulingPredictor]) -> APIRouter:
         openapi_extra=_example({"problem": PLANT, "changed": _faster(), "seconds": 1}),
     )
     async def what_if(body: WhatIfRequest, request: Request, response: Response) -> Response:
-        return await at_desk(WhatIfOrder, body, request, response, Compared, 2 * body.seconds)
+        return await at_desk("what-if", body, request, response, Compared, 2 * body.seconds)
 
     @router.post("/read", summary="An instance file as a problem in JSON.", openapi_extra=_example({"text": TEXT}))
     async def read(body: Text) -> Problem:

@@ -57,8 +57,8 @@ EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[Event])
 
 def work(asked: bytes, report: Report, stop: Stop) -> bytes:
     """Answer an order in JSON by the JSON of its answer; raises `InvalidRequest`."""
-    order = ORDERS.validate_json(asked)
     try:
+        order = ORDERS.validate_json(asked)
         match order:
             case SolveOrder():
                 answer: BaseModel = _solve(order, report, stop)

@@ -43,7 +43,7 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
 """`responses` of a route that makes a job."""
 
 
-def accept(
+async def accept(
     jobs: Jobs,
     request: Request,
     response: Response,
@@ -55,10 +55,10 @@ def accept(
 ) -> JobState:
     """Make a job of `body`, and put its result, of type `result`, on record once it is there.
 
-    The work gets `asked`, or the body as JSON. `Location` is the address of the request with the job's id. Raises what
-    `Jobs.submit` raises, and `AuditUnavailable`.
+    The work gets `asked`, or the body as it was sent. `Location` is the address of the request with the job's id.
+    Raises what `Jobs.submit` raises, and `AuditUnavailable`.
     """
-    content, decided = body.model_dump_json().encode(), request.state.decided
+    content, decided = await request.body(), request.state.decided
     decided.admit()
 
     def on_result(found: bytes) -> Mapping[str, str]:

@@ -180,7 +180,7 @@ def test_a_reader_who_vanishes_is_forgotten_and_streams_are_bounded(service: Run
     while 'state="streams"} 0.0' not in service.a.get("/metrics").text:
         assert time.monotonic() < until
         time.sleep(0.02)
-    assert service.a.get(address).json()["status"] == "running"
+    assert service.a.get(address).json()["status"] in ("waiting", "running")  # it goes on
     assert service.a.post("/v1/counter/predict", json={"steps": 3}).json()["total"] == 3
 
 

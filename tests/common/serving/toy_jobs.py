@@ -53,7 +53,7 @@ class Counter:
 
         @router.post("/counts", status_code=202, responses=ACCEPTED)
         async def post(body: Count, request: Request, response: Response) -> JobState:
-            return accept(counts, request, response, body, Counted, body.seconds)
+            return await accept(counts, request, response, body, Counted, body.seconds)
 
         @router.post("/at-once", response_model=Counted)
         async def at_once(body: Count, request: Request, response: Response) -> Response:

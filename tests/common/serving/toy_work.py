@@ -12,7 +12,7 @@ from common.errors import InvalidRequest
 
 
 def count(asked: bytes, report: Callable[..., None], stop: Callable[[], bool]) -> bytes:
-    wanted = json.loads(asked)
+    wanted = {"steps": 3, "pause": 0.0, "seconds": 10.0, "then": "", **json.loads(asked)}
     total, then = 0, wanted["then"]
 
     def answer() -> bytes:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +234,7 @@ def test_a_plan_is_explained(client: TestClient) -> None:
     told = client.post(f"{ROOT}/explain", json={"problem": PLANT, "schedule": plan["schedule"]}).json()
     path = told["critical_path"]
     assert path[-1]["end"] == plan["figures"]["makespan"]
-    assert all(one["end"] <= two["start"] for one, two in zip(path, path[1:], strict=False))
+    assert all(one["end"] <= two["start"] for one, two in pairwise(path))
     assert told["bottleneck"] == told["uses"][0]
     assert {delay["job"] for delay in told["delays"]} == set(plan["late"])
     assert told["sentences"][0].startswith(f"The plan ends at {plan['figures']['makespan']}")
@@ -348,6 +349,30 @@ def test_instance_files_are_read(client: TestClient, predictor: SchedulingPredic
     assert "line 3" in cut.json()["detail"]
     for content in (text.encode(), json.dumps(PLANT).encode()):
         assert predictor.predict([predictor.request_of(content)])[0].status in ("optimal", "feasible")
+
+
+def test_instance_files_are_scored_from_the_command_line(bundle: Bundle, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    files = {
+        "standard.txt": "2 2\n0 3 1 2\n1 2 0 4\n",
+        "taillard.tai": "2 2\nTimes\n3 2\n2 4\nMachines\n1 2\n2 1\n",
+        "flexible.fjs": "2 2 1\n2 1 1 3 2 1 2 2 3\n1 1 2 4\n",
+        "plant.json": json.dumps(PLANT),
+        "cut.txt": "2 2\n0 3 1 2\n1 2 0",
+        "notes.md": "no instance",
+    }
+    for name, content in files.items():
+        (source / name).write_text(content)
+    command = [sys.executable, "-m", "common", "score", str(bundle.path), str(source), str(tmp_path / "plans.jsonl")]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    rows = {row["file"]: row for row in map(json.loads, (tmp_path / "plans.jsonl").read_text().splitlines())}
+    assert sorted(rows) == ["cut.txt", "flexible.fjs", "plant.json", "standard.txt", "taillard.tai"]
+    assert "line 3" in rows["cut.txt"]["error"]
+    assert rows["standard.txt"]["objective"] == rows["taillard.tai"]["objective"] == 7
+    schedule = Schedule.model_validate_json(rows["plant.json"]["schedule"])
+    assert check(Problem.model_validate(PLANT), schedule).objective == rows["plant.json"]["objective"]
 
 
 def test_the_service_imports_neither_solver_nor_pandas(bundle: Bundle) -> None:
