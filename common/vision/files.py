@@ -53,8 +53,9 @@ def holds_files(source: Path) -> bool:
 def open_files(
     source: Path, wanted: tuple[str, ...] = PICTURES + TABLES
 ) -> Iterator[tuple[Iterator[File], Callable[[], float]]]:
-    """The files, and the share of `source` read so far; those that end in `wanted` are read. Hidden files, and what macOS adds to a zip, are passed over.
+    """The files, and the share of `source` read so far; those whose names end in `wanted` are read.
 
+    Hidden files, and what macOS adds to a zip, are passed over.
     Links, devices, and members whose path is absolute or leads out of the archive are refused one by one. Raises
     `DataError` when there is no such folder or archive, and `DataCorrupted` while reading one that breaks off.
     """

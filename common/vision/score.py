@@ -32,7 +32,7 @@ TYPES = {"boolean": pa.bool_(), "integer": pa.int64(), "number": pa.float64(), "
 def score_pictures(
     predictor: Any, source: Path, target: Path, on_progress: Callable[[int, float], None], pictures: Path | None = None
 ) -> tuple[int, int]:
-    """Score every file below `source`, or this file, into `target`; returns the number of rows, and of those with an error.
+    """Score every file below `source`, or this one, into `target`; returns the number of rows, and those with an error.
 
     A row has `file`, the columns of the answer, and `error`: empty, or one sentence why there is no answer. The target
     appears whole or not at all; `pictures` is a folder for `<file>.<field>.png`. `on_progress` gets rows done and the

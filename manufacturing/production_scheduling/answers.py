@@ -15,9 +15,13 @@ Method = Literal["best", "policy", "mwkr", "spt", "atc", "edd", "fifo", "setup"]
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 Figures = dict[str, int]
 
-METHOD = Field("best", description="a rule, the learnt policy, or the best of all (of a few beyond 2,000 operations)")
-CONTEXT = Field(None, description="what processing times depend on; all of it may be left out")
-RISK = Field(None, ge=0.01, le=0.5, description="of the plan to end later than it says; null: times as they are given")
+METHOD: Any = Field(
+    "best", description="a rule, the learnt policy, or the best of all (of a few beyond 2,000 operations)"
+)
+CONTEXT: Any = Field(None, description="what processing times depend on; all of it may be left out")
+RISK: Any = Field(
+    None, ge=0.01, le=0.5, description="of the plan to end later than it says; null: times as they are given"
+)
 
 
 class _WithProblem(Strict):

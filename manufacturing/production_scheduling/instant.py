@@ -116,8 +116,8 @@ def described(
     Raises `RuntimeError` when the checker finds anything: no solver may do that.
     """
     if schedule is None:
-        fields = {"status": status, "objective": None, "bound": bound, "gap": None, "figures": {}, "schedule": None}
-        return {**fields, "method": method, "late": {}, "sentences": told(None, bound, [], None)}
+        fields: dict[str, Any] = {"status": status, "objective": None, "bound": bound, "gap": None, "figures": {}}
+        return {**fields, "schedule": None, "method": method, "late": {}, "sentences": told(None, bound, [], None)}
     verdict = check(problem, schedule)
     if not verdict.feasible:
         raise RuntimeError(f"a plan of {method} is not feasible: {verdict.violations[0]}")

@@ -34,6 +34,7 @@ from manufacturing.production_scheduling.checker import check
 from manufacturing.production_scheduling.examples import PLANT, example
 from manufacturing.production_scheduling.explain import critical_path
 from manufacturing.production_scheduling.export import Of, to_csv, to_ical
+from manufacturing.production_scheduling.picture import picture as drawn
 from manufacturing.production_scheduling.problem import Problem, Schedule
 from manufacturing.production_scheduling.readers import Format, parse
 
@@ -71,7 +72,7 @@ def planning_routes(predictor: Callable[[], SchedulingPredictor]) -> APIRouter:
     def order(kind: str, content: bytes) -> bytes:
         """An `Order` around the body as it was sent: to write 10,000 operations again takes 0.1 s."""
         current = predictor()
-        who = {"kind": kind, "bundle": current.path and str(current.path)}
+        who: dict[str, Any] = {"kind": kind, "bundle": current.path and str(current.path)}
         who |= {"model": current.version, "simulated": current.simulated}
         return b'%b, "ask": %b}' % (json.dumps(who).encode()[:-1], content)
 
@@ -227,7 +228,7 @@ def _add_picture(view: Any, shown: Any, story: Any, form: Any, media_type: str) 
     @view(f"gantt.{form}", f"The Gantt chart as a picture ({form.upper()}).", media_type)
     async def picture(id: Id, request: Request, response: Response) -> Response:
         def draw(problem: Problem, schedule: Schedule, found: Solved) -> bytes:
-            return gantt.picture(problem, schedule, story(found, problem, schedule), format=form)
+            return drawn(problem, schedule, story(found, problem, schedule), format=form)
 
         return await shown(request, response, id, media_type, draw)
 

@@ -106,7 +106,12 @@ def _solve(order: SolveOrder, report: Report, stop: Stop) -> Solved:
 
 def _repair(order: RepairOrder, stop: Stop) -> Repaired:
     ask = order.ask
-    options = {"now": ask.now, "frozen": ask.frozen, "most_moved": ask.most_moved, "seconds": ask.seconds}
+    options: dict[str, Any] = {
+        "now": ask.now,
+        "frozen": ask.frozen,
+        "most_moved": ask.most_moved,
+        "seconds": ask.seconds,
+    }
     found = repair(ask.problem, ask.schedule, EVENTS.validate_python(ask.events), workers=WORKERS, stop=stop, **options)
     moved = [Moved(job=job, operation=operation) for job, operation in found.moved]
     fields = _fields(found.problem, found.solution)

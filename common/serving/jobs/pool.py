@@ -8,15 +8,14 @@ import logging
 import math
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.metrics import Counter, Histogram
-from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.registry import CollectorRegistry
 
 from common.errors import DeadlineExceeded, InvalidRequest, Overloaded, RequestError
+from common.serving.jobs.gauges import JobGauges
 from common.serving.jobs.job import Job, JobFailed, JobGone, NoSuchJob, OnResult, no_headers
 from common.serving.jobs.limits import JobLimits
 from common.serving.jobs.process import Crashed, Worker
@@ -24,7 +23,6 @@ from common.serving.jobs.worker import BEST, PROGRESS, REFUSED, RESULT
 
 logger = logging.getLogger("espalier.serving")
 
-SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 MOST_GONE = 1_000
 """Ids of jobs that are no more, of which a client is told so."""
 
@@ -47,7 +45,7 @@ class Jobs:
         self._gone: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining, self._streams = False, 0
-        self.gauges = JobGauges(self)
+        self.gauges = JobGauges(name, self.counts)
 
     def submit(self, caller: str, asked: bytes, seconds: float, on_result: OnResult = no_headers) -> Job:
         """Queue a job that may run for `seconds`; raises `InvalidRequest` and `Overloaded`."""
@@ -121,7 +119,7 @@ class Jobs:
         return job.result
 
     @contextmanager
-    def stream(self) -> Any:
+    def stream(self) -> Iterator[None]:
         """Room for one open stream; raises `Overloaded`."""
         if self._streams >= self.limits.streams:
             raise Overloaded("too many event streams are open", fix="ask for the job itself instead")
@@ -280,28 +278,8 @@ class Jobs:
         return {"waiting": waiting, "running": running, "kept": len(self._ended), "streams": self._streams}
 
 
-class JobGauges(Collector):
-    """What `/metrics` tells of the jobs of one kind."""
-
-    def __init__(self, jobs: Jobs) -> None:
-        self._jobs, kind = jobs, [jobs.name]
-        self.ended = Counter("espalier_jobs_ended", "Jobs by how they ended", ["kind", "how"], registry=None)
-        seconds = Histogram(
-            "espalier_job_seconds", "Time jobs waited and ran", ["kind", "what"], buckets=SECONDS, registry=None
-        )
-        self.waited, self.ran = seconds.labels(*kind, "waited"), seconds.labels(*kind, "ran")
-        self._seconds = seconds
-
-    def collect(self) -> Iterable[Metric]:
-        """Read at the scrape."""
-        now = GaugeMetricFamily("espalier_jobs", "Jobs and open event streams", labels=["kind", "state"])
-        for state, count in self._jobs.counts().items():
-            now.add_metric([self._jobs.name, state], count)
-        return [now, *self.ended.collect(), *self._seconds.collect()]
-
-
 @contextmanager
-def reading(job: Job) -> Any:
+def reading(job: Job) -> Iterator[asyncio.Event]:
     """An event that is set whenever the job has news."""
     news = asyncio.Event()
     job.readers.add(news)

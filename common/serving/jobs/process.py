@@ -42,10 +42,12 @@ class Worker:
         """Be ready for a job; raises `Crashed`, also when the work cannot be imported."""
         if self._process and self._process.returncode is None:
             return
-        pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
-        arguments = [sys.executable, "-c", CODE, json.dumps(sys.path), self._work]
-        # A session of its own: Ctrl+C is for the service, which tells its workers.
-        self._process = await asyncio.create_subprocess_exec(*arguments, **pipes, start_new_session=True)
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", CODE, json.dumps(sys.path), self._work),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl+C is for the service, which tells its workers
+        )
         try:
             async with asyncio.timeout(START_S):
                 kind, _ = await self._read()

@@ -20,7 +20,8 @@ from PIL import Image
 
 from manufacturing.production_scheduling.checker import measure
 from manufacturing.production_scheduling.explain import critical_path
-from manufacturing.production_scheduling.gantt import Story, page, picture, policy, setups_of
+from manufacturing.production_scheduling.gantt import Story, page, policy, setups_of
+from manufacturing.production_scheduling.picture import picture
 from manufacturing.production_scheduling.problem import Assignment, Job, Machine, Operation, Problem, Schedule
 
 ORIGIN = datetime(2026, 1, 5, 6, tzinfo=timezone(timedelta(hours=1)))
@@ -30,7 +31,7 @@ def story() -> Story:
     problem, schedule = planned()
     path = critical_path(problem, schedule)
     keys = [(link.job, link.operation) for link in path]
-    return Story(bound=500, gap=0.125, path=keys, why={key: f"why {EVIL}" for key in keys})
+    return Story(bound=500, gap=0.125, path=keys, why=dict.fromkeys(keys, f"why {EVIL}"))
 
 
 def large(jobs: int = 500, machines: int = 20) -> tuple[Problem, Schedule]:
