@@ -11,7 +11,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from manufacturing.production_scheduling.problem import Assignment, Job, Machine, Operation, Problem, Schedule, Window
+from manufacturing.production_scheduling.problem import (
+    Assignment,
+    Job,
+    Machine,
+    Operation,
+    Operators,
+    Problem,
+    Schedule,
+    Window,
+)
 
 Span = tuple[int, int]
 
@@ -134,7 +143,8 @@ def _duration(label: str, machine: Machine, operation: Operation, one: Assignmen
 def _closed(problem: Problem, machine: str, pools: tuple[str, ...], until: int) -> list[Span]:
     """When the machine or one of the pools does not work, disjoint and ascending; maintenance apart."""
     spans: list[Span] = []
-    for one in (problem.machine[machine], *(problem.pool[name] for name in pools)):
+    resources: list[Machine | Operators] = [problem.machine[machine], *(problem.pool[name] for name in pools)]
+    for one in resources:
         spans += _spans(one.breaks, until)
         if one.calendar is not None:
             edge = 0

@@ -99,8 +99,8 @@ def loads(problem: Problem, schedule: Schedule) -> list[Load]:
             pressing["operators", pool] += one.end - one.start
         if on_path:
             pressing["machine", one.machine] += one.end - one.start
-        if (key := (one.machine, one.start, one.end)) not in batches:
-            batches.add(key)
+        if (batch := (one.machine, one.start, one.end)) not in batches:
+            batches.add(batch)
             busy["machine", one.machine] += one.end - one.start
     found = []
     for index, machine in enumerate(problem.machines):
@@ -109,9 +109,9 @@ def loads(problem: Problem, schedule: Schedule) -> list[Load]:
         shut = sum(min(b, schedule.makespan) - a for a, b in (*closed, *blocked) if a < schedule.makespan)
         key = "machine", machine.name
         found.append(Load(machine.name, "machine", busy[key], schedule.makespan - shut, pressing[key]))
-    for pool in problem.operators:
-        key = "operators", pool.name
-        found.append(Load(pool.name, "operators", busy[key], schedule.makespan * pool.count, pressing[key]))
+    for people in problem.operators:
+        key = "operators", people.name
+        found.append(Load(people.name, "operators", busy[key], schedule.makespan * people.count, pressing[key]))
     return sorted(found, key=lambda load: (-load.critical, -load.utilisation))
 
 
@@ -123,8 +123,9 @@ def why_late(problem: Problem, schedule: Schedule, job: str) -> Delay:
     places = range(causes.shop.first[number], causes.shop.first[number + 1])
     heads = earliest_starts(causes.shop)
     earliest = max(heads[o] + causes.shop.steps[o].shortest for o in places)
-    o: int | None = max(places, key=lambda o: causes.plan[o][2])
-    end = causes.plan[o][2]
+    last = max(places, key=lambda o: causes.plan[o][2])
+    o: int | None = last
+    end = causes.plan[last][2]
     waits: Counter[str] = Counter()
     sentences: list[str] = []
     while o is not None:
@@ -239,13 +240,13 @@ class _Causes:
                 f", and transport takes {lag}" if lag else ""
             )
             options.append((self.plan[other][2] + lag, "job", other, told))
-        other = self.before.get(o)
-        family = self.shop.steps[other].family if other is not None else one.initial_family
+        there = self.before.get(o)
+        family = self.shop.steps[there].family if there is not None else one.initial_family
         setup = one.setup(family, step.family)
-        if other is not None:
-            told = f"machine {one.name} does {self._name(other)} until {self.plan[other][2]}"
+        if there is not None:
+            told = f"machine {one.name} does {self._name(there)} until {self.plan[there][2]}"
             told += f", and the setup takes {setup}" if setup else ""
-            options.append((self.plan[other][2] + setup, "machine", other, told))
+            options.append((self.plan[there][2] + setup, "machine", there, told))
         elif setup:
             options.append((setup, "machine", None, f"machine {one.name} is set up until {setup}"))
         if (crew := self.crew.get(o)) is not None:

@@ -139,7 +139,11 @@ def _report(dataset: str, preset: str, rows: list[dict[Method, Run]], limit: flo
     slices = []
     for row in rows:
         one, plain = row["ours"], row["cp-sat"]
-        figures = {"makespan": one.objective or 0, "bound": one.bound, "makespan_cp_sat": plain.objective or 0}
+        figures: dict[str, float] = {
+            "makespan": one.objective or 0,
+            "bound": one.bound,
+            "makespan_cp_sat": plain.objective or 0,
+        }
         if known:
             figures |= {"gap": gap(one, known[one.instance][1]), "gap_cp_sat": gap(plain, known[one.instance][1])}
         slices.append(Slice(name="instance", group=one.instance, metrics={k: _point(v) for k, v in figures.items()}))

@@ -12,6 +12,8 @@ from manufacturing.production_scheduling.shop import Plan, Shop
 from manufacturing.production_scheduling.solve import RELAY, Race
 
 SOURCE = "tabu"
+MOST_LOCAL = 2048
+"""Numbers of operations in the table of what is tabu: those that share one are tabu together, and 10,000 take 80 MB."""
 
 
 def search_job_shop(race: Race, seed: int, until: float, settings: Settings | None = None) -> None:
@@ -65,7 +67,7 @@ def graph_of(shop: Shop) -> Graph:
         before=room(n),
         after=room(n),
         machine=room(),
-        local=np.arange(n + 1, dtype=np.int32) if flexible else room(),
+        local=np.arange(n + 1, dtype=np.int32) % MOST_LOCAL if flexible else room(),
         first=(1 + np.cumsum([0, *(eligible[:-1] + 1)])).astype(np.int32),
         tenure=np.zeros(2, np.int64),
         option=np.cumsum([0, *map(len, options)]).astype(np.int32),

@@ -2,7 +2,8 @@
 
 Times are integers in one unit of the user's choice (minutes, say), counted from 0; intervals are half open. The words
 are those of Pinedo, *Scheduling*, 5th ed. (2016). Whatever contradicts itself raises pydantic's `ValidationError` with
-one sentence that names the job, the machine and the conflict.
+one sentence that names the job, the machine and the conflict. It is over 300 lines because what may contradict itself is
+said beside where it is declared.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class Job(Strict):
     def before(self) -> tuple[tuple[int, ...], ...]:
         """For each operation the places of those it waits for; raises `ValueError` when `after` names none of them."""
         place = {name: index for index, name in enumerate(self.names)}
-        found = []
+        found: list[tuple[int, ...]] = []
         for index, operation in enumerate(self.operations):
             if operation.after is None:
                 found.append((index - 1,) if index else ())

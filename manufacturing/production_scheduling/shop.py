@@ -180,7 +180,8 @@ class Timeline:
     """When a machine with certain operators works: closed spans may interrupt, blocked ones (maintenance) may not."""
 
     def __init__(self, machine: Machine, pools: Iterable[Operators]) -> None:
-        self._sources = [(one.calendar, one.breaks) for one in (machine, *pools)]
+        resources: list[Machine | Operators] = [machine, *pools]
+        self._sources = [(one.calendar, one.breaks) for one in resources]
         self._maintenance = machine.maintenance
         self.always = not any(calendar is not None or breaks for calendar, breaks in self._sources)
         self.always = self.always and not machine.maintenance

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from common.errors import UsageError
@@ -215,37 +216,27 @@ def _shift(race: Race) -> None:
 
 def _parts(race: Race, workers: int, seed: int, only: str | None) -> list[Callable[[], None]]:
     """Who searches, each on its own core; with one core the search goes first and CP-SAT has the second half."""
-    from manufacturing.production_scheduling import prove
+    from manufacturing.production_scheduling.prove import prove
 
-    shop = race.shop
-    searches: list[Callable[[float], None]] = []
-    if shop.is_job_shop():
-        from manufacturing.production_scheduling.jobshop import search_job_shop
-
-        count = max(1, workers // 2)
-        searches = [lambda until, s=s: search_job_shop(race, seed + s, until) for s in range(count)]
-    else:
-        from manufacturing.production_scheduling.lns import improve
-
-        count = max(1, workers // 2)
-        searches = [lambda until, s=s: improve(race, seed + s, until) for s in range(count)]
     if only == "cp-sat":
-        return [lambda: prove.prove(race, workers, seed, alone=True)]
+        return [partial(prove, race, workers, seed, alone=True)]
+    search: Callable[[Race, int, float], None]
+    if race.shop.is_job_shop():
+        from manufacturing.production_scheduling.jobshop import search_job_shop as search
+    else:
+        from manufacturing.production_scheduling.lns import improve as search
+    count = workers if only == "search" else max(1, workers // 2)
+    searches = [partial(search, race, seed + number, race.until) for number in range(count)]
     if only == "search":
-        return [lambda search=search: search(race.until) for search in searches]
+        return list(searches)
     if workers == 1:
-        half = race.until - race.left / 2
 
         def both() -> None:
-            searches[0](half)
-            prove.prove(race, 1, seed)
+            search(race, seed, race.until - race.left / 2)
+            prove(race, 1, seed)
 
         return [both]
-    proving = workers - len(searches)
-    return [
-        lambda: prove.prove(race, proving, seed),
-        *(lambda search=search: search(race.until) for search in searches),
-    ]
+    return [partial(prove, race, workers - count, seed), *searches]
 
 
 def _guarded(race: Race, part: Callable[[], None]) -> None:
