@@ -58,6 +58,7 @@ class Learning(Strict):
         ((6, 6), (10, 5), (10, 10), (15, 5), (15, 10), (20, 10), (15, 15)), min_length=1, description="jobs x machines"
     )
     flexible: float = Field(0.25, ge=0, le=1, description="share of shops whose operations have several machines")
+    setups: float = Field(0.25, ge=0, le=1, description="share of shops whose machines are set up between families")
     valid_shops: int = Field(40, ge=1, description="of other seeds; they choose the best of the policies on the way")
 
 
@@ -67,6 +68,9 @@ class Config(Strict):
     dataset: str = Field(SIMULATED, min_length=1, description="or a CSV of one's own shop-floor history")
     seed: int = Field(0, ge=0)
     minutes_per_unit: float = Field(1.0, gt=0, description="of the time unit of problems; histories count in minutes")
+    operators: bool = Field(
+        False, description="learn who is fast, by name, too; experience counts anyway. Ask those whom it concerns first"
+    )
     test_weeks: int = Field(8, ge=1, description="the last ones")
     calibration_weeks: int = Field(6, ge=1, description="before the test: they make the quantiles honest")
     stop_weeks: int = Field(4, ge=1, description="before the calibration: they end boosting")
@@ -86,7 +90,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "stop_weeks": 2,
         "plant": {"weeks": 16, "orders": 60, "machines": 6, "families": 4, "operators": 9},
         "quantiles": {"rounds": 60, "learning_rate": 0.15, "patience": 10, "min_leaf": 20, "calibration_rows": 500},
-        "policy": {"updates": 12, "shops": 4, "sizes": [[6, 6], [8, 4]], "valid_shops": 8},
+        "policy": {"updates": 60, "shops": 4, "learning_rate": 3e-3, "sizes": [[6, 6], [8, 4]], "valid_shops": 30},
         "seconds": 2.0,
         "workers": 1,
         "draws": 400,

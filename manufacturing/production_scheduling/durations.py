@@ -33,6 +33,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """What may be unknown, and the features that are then missing."""
 LEAST, MOST = 0.05, 50.0
 """No ratio is outside."""
+AT_ONCE = 1_000_000
+"""Random times at a time: 50 MB."""
 
 
 class MachineState(Strict):
@@ -170,9 +172,14 @@ class Times:
 
     def draw(self, rng: np.random.Generator, draws: int, machine: np.ndarray) -> np.ndarray:
         """Random ratios (draws, rows); rows of one machine (rows,) int share a part of their luck."""
-        common = rng.standard_normal((draws, int(machine.max(initial=0)) + 1))[:, machine]
-        own = rng.standard_normal((draws, len(machine)))
-        return self._of_scores(np.sqrt(self.shared) * common + np.sqrt(1 - self.shared) * own)
+        found = np.empty((draws, len(machine)))
+        together = max(1, AT_ONCE // max(1, len(machine)))
+        for first in range(0, draws, together):
+            some = found[first : first + together]
+            common = rng.standard_normal((len(some), int(machine.max(initial=0)) + 1))[:, machine]
+            own = rng.standard_normal(some.shape)
+            some[:] = self._of_scores(np.sqrt(self.shared) * common + np.sqrt(1 - self.shared) * own)
+        return found
 
     def rows(self, index: np.ndarray) -> Times:
         """Those at some positions."""

@@ -25,11 +25,12 @@ from manufacturing.production_scheduling.config import Config
 from manufacturing.production_scheduling.data import CLASSIC, bounds, instances
 from manufacturing.production_scheduling.data import load as load_instance
 from manufacturing.production_scheduling.durations import GROUPS, Durations, stretched, stretched_times
-from manufacturing.production_scheduling.episodes import JobShop, best_of, job_shop, random_shop, run
+from manufacturing.production_scheduling.episodes import best_of, job_shop, random_shop, run
 from manufacturing.production_scheduling.history import History, load, split
 from manufacturing.production_scheduling.learn_policy import learn_policy
 from manufacturing.production_scheduling.plant import Case, World, case
-from manufacturing.production_scheduling.policy import RULES, Network, Policy, of_rule
+from manufacturing.production_scheduling.policy import RULES, Policy, of_rule
+from manufacturing.production_scheduling.policy_kernels import JobShop, Network
 from manufacturing.production_scheduling.problem import Problem, Schedule
 from manufacturing.production_scheduling.quantiles import baselines, covered, fit_durations, pinball, predicted
 from manufacturing.production_scheduling.robust import robust

@@ -77,7 +77,8 @@ class History:
 
 
 def load(config: Config) -> History:
-    """The history that the configuration names: simulated, or a CSV file of one's own.
+    """The history that the configuration names: simulated, or a CSV file of one's own; names of operators are left out
+    unless they are asked for.
 
     Raises `DatasetUnavailable` where there is none, and `SchemaError` or `DataError` that name column and row.
     """
@@ -85,12 +86,14 @@ def load(config: Config) -> History:
     from manufacturing.production_scheduling.plant import simulate
 
     if config.dataset == SIMULATED:
-        return simulate(config.plant, config.seed)
-    path = Path(config.dataset).expanduser()
-    if not path.is_file() or path.suffix != ".csv":
-        expected = f"{SIMULATED}, or the path of a .csv file"
-        raise DatasetUnavailable("no such history", got=repr(config.dataset), expected=expected)
-    return read_history(path)
+        found = simulate(config.plant, config.seed)
+    else:
+        path = Path(config.dataset).expanduser()
+        if not path.is_file() or path.suffix != ".csv":
+            expected = f"{SIMULATED}, or the path of a .csv file"
+            raise DatasetUnavailable("no such history", got=repr(config.dataset), expected=expected)
+        found = read_history(path)
+    return found if config.operators else replace(found, operator=np.full(len(found), "", dtype=object))
 
 
 def split(history: History, config: Config) -> dict[str, History]:

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from common.progress import bar
 from manufacturing.production_scheduling.config import Learning
-from manufacturing.production_scheduling.episodes import JobShop, Record, random_shop, recorded, run
-from manufacturing.production_scheduling.policy import FEATURES, RULES, Network, Policy
+from manufacturing.production_scheduling.episodes import random_shop, recorded, run
+from manufacturing.production_scheduling.policy import RULES, Policy
+from manufacturing.production_scheduling.policy_kernels import FEATURES, JobShop, Network, Record
 
 RULE_WEIGHT = 8.0
 """Of `tail` at the start: two jobs that differ by a tenth of the longest are chosen with 69 to 31 %."""
@@ -96,7 +97,9 @@ def learn_policy(settings: Learning, seed: int) -> tuple[Policy, dict[str, float
 
 def _shop(settings: Learning, rng: np.random.Generator) -> JobShop:
     jobs, machines = settings.sizes[rng.integers(len(settings.sizes))]
-    return random_shop(rng, jobs, machines, flexible=bool(rng.random() < settings.flexible))
+    flexible, setups = rng.random(2) < (settings.flexible, settings.setups)
+    families = int(rng.integers(2, 6)) if setups else 1
+    return random_shop(rng, jobs, machines, bool(flexible), families)
 
 
 def _update(settings: Learning, scorer: Scorer, adam: torch.optim.Optimizer, rng: np.random.Generator) -> None:

@@ -2,18 +2,18 @@
 
 A score is linear in the features plus a small network that also sees their mean over the queue (deep sets: Zaheer et
 al., 2017, arXiv:1703.06114), so that shops of any size can be scored. The usual rules are linear scores of one feature
-and run by the same loop. Training, rules and serving share the compiled functions of this file.
+and run by the same loop. Training, rules and serving share the compiled functions of `policy_kernels.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from manufacturing.production_scheduling.compiled import compiled
+from manufacturing.production_scheduling.policy_kernels import FEATURES, Network, describe, relate, score
 from manufacturing.production_scheduling.problem import Problem, Schedule
 from manufacturing.production_scheduling.shop import Shop
 
@@ -21,41 +21,9 @@ if TYPE_CHECKING:
     from common.bundle import Bundle
     from manufacturing.production_scheduling.dispatch import Floor, Rule
 
-FEATURES = (
-    "duration",
-    "tail",
-    "operations_left",
-    "waited",
-    "queue",
-    "next_duration",
-    "next_idle",
-    "next_queue",
-    "next_load",
-    "own_load",
-    "bound",
-    "setup",
-    "urgency",
-    "duration_in_queue",
-    "tail_in_queue",
-    "has_next",
-)
-"""`tail` is the work from here to the end of the job; `next_idle` how long the machine of the next operation will have
-been idle when this one ends; `bound` when the job ends at best, over a bound for the makespan; `urgency` the logarithm
-of the index of apparent tardiness cost (Vepsalainen & Morton, 1987)."""
 DUE = 1.3
 """A job without a due date is taken to be due so many times its work after its release."""
 FILE = "policy.safetensors"
-
-
-class Network(NamedTuple):
-    """float64: `linear` (features,), `first` (2 x features, hidden), `second` (hidden, hidden), `last` (hidden,)."""
-
-    linear: np.ndarray
-    first: np.ndarray
-    first_bias: np.ndarray
-    second: np.ndarray
-    second_bias: np.ndarray
-    last: np.ndarray
 
 
 def of_rule(**weights: float) -> Network:
@@ -181,86 +149,3 @@ class _Dispatcher:
                 at += 1
                 self.rest[job] = self.tails[order[at]] if at < len(order) else 0.0
             self.at[job] = at
-
-
-@compiled
-def describe(
-    row,
-    duration,
-    tail,
-    operations_left,
-    waited,
-    queue,
-    next_duration,
-    next_idle,
-    next_queue,
-    next_load,
-    own_load,
-    bound,
-    setup,
-    slack,
-    mean,
-    longest,
-    most,
-):
-    """Fill the features of one operation; times are in units of the mean duration or of the longest job."""
-    row[0] = duration / mean
-    row[1] = tail / longest
-    row[2] = operations_left / most
-    row[3] = waited / mean
-    row[4] = queue
-    row[5] = max(next_duration, 0.0) / mean
-    row[6] = min(max(next_idle / mean, -5.0), 5.0)
-    row[7] = next_queue / mean
-    row[8] = next_load
-    row[9] = own_load
-    row[10] = bound
-    row[11] = setup / mean
-    row[12] = -np.log(duration / mean) - max(slack, 0.0) / (2 * mean)
-    row[15] = 1.0 if next_duration >= 0 else 0.0
-
-
-@compiled
-def relate(rows, count):
-    """Fill what compares the first `count` operations of a queue."""
-    duration, tail = 0.0, 0.0
-    for i in range(count):
-        duration += rows[i, 0] / count
-        tail += rows[i, 1] / count
-    for i in range(count):
-        rows[i, 13] = rows[i, 0] / duration
-        rows[i, 14] = rows[i, 1] - tail
-
-
-@compiled
-def score(rows, net):
-    """float64 (rows,): the scores of a queue."""
-    count, features = rows.shape
-    hidden = len(net.last)
-    found = np.zeros(count)
-    for i in range(count):
-        for f in range(features):
-            found[i] += net.linear[f] * rows[i, f]
-    if hidden == 0:
-        return found
-    base = net.first_bias.copy()
-    for f in range(features):
-        mean = 0.0
-        for i in range(count):
-            mean += rows[i, f] / count
-        for h in range(hidden):
-            base[h] += net.first[features + f, h] * mean
-    for i in range(count):
-        one = base.copy()
-        for f in range(features):
-            for h in range(hidden):
-                one[h] += net.first[f, h] * rows[i, f]
-        two = net.second_bias.copy()
-        for h in range(hidden):
-            if one[h] > 0:
-                for g in range(hidden):
-                    two[g] += net.second[h, g] * one[h]
-        for g in range(hidden):
-            if two[g] > 0:
-                found[i] += net.last[g] * two[g]
-    return found

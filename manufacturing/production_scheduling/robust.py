@@ -69,7 +69,8 @@ def robust(
 ) -> Robust:
     """Plan so that the whole ends later than planned with a probability of at most `risk` (`scope` "job": each job).
 
-    `solve` gives a feasible schedule, or None. Raises `InvalidRequest` when no plan keeps deadlines and risk.
+    `solve` gives a feasible schedule, or None. With the scope "job", a job that is planned to end by its due date is
+    late with at most that probability. Raises `InvalidRequest` when no plan keeps deadlines and risk.
     """
     slack = _Slack(problem, times)
     best: tuple[int, Schedule, Floor] | None = None

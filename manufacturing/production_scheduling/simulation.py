@@ -84,7 +84,7 @@ class Floor:
         )
 
     def run(self, actual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Starts and ends int64 (draws, N) of operations that take `actual` (draws, N) whole working time, 1 or more."""
+        """Starts and ends int64 (draws, N) of operations that work for `actual` int64 (draws, N), each 1 or more."""
         starts, ends = np.zeros(actual.shape, np.int64), np.zeros(actual.shape, np.int64)
         _run(
             self.order,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.bundle import Bundle, save_bundle
+from common.config import Strict
 from common.data.split import check_split
 from common.evaluation.stability import reference_histogram
 from common.files import sha256
@@ -17,7 +19,14 @@ from manufacturing.production_scheduling.durations import Attributes, Context, D
 from manufacturing.production_scheduling.history import History, load, split
 from manufacturing.production_scheduling.learn_policy import learn_policy
 from manufacturing.production_scheduling.policy import FILE, Policy
-from manufacturing.production_scheduling.problem import Job, Machine, Operation, Problem
+from manufacturing.production_scheduling.problem import (
+    Job,
+    Machine,
+    Objective,
+    Operation,
+    Problem,
+    Window,
+)
 from manufacturing.production_scheduling.quantiles import (
     baselines,
     covered,
@@ -27,10 +36,14 @@ from manufacturing.production_scheduling.quantiles import (
 )
 
 EXAMPLE_JOBS, EXAMPLE_STEPS = 4, 3
+DAY = 24 * 60
+"""Minutes."""
 
 
 def train(config: Config) -> Bundle:
     """Load, split by time, fit, calibrate, learn to dispatch, and save; the last weeks are not looked at."""
+    if (path := Path(config.dataset).expanduser()).is_file():
+        config = config.model_copy(update={"dataset": str(path.resolve())})  # so that it is found when it is evaluated
     parts = split(load(config), config)
     check_parts(parts)
     durations, texts, rounds = fit_durations(config.quantiles, parts, config.minutes_per_unit, config.seed)
@@ -120,33 +133,59 @@ def reference_of(history: History) -> dict[str, Any]:
 
 
 def examples_of(history: History) -> list[dict[str, Any]]:
-    """Requests: a job shop of the history's last operations, with and without what is known of them."""
+    """Requests: a small plant with the history's last operations, planned in several ways."""
     last = history.rows(slice(-EXAMPLE_JOBS * EXAMPLE_STEPS, None))
     names = list(dict.fromkeys(last.machine))
-    jobs, known = [], {}
+    plain, orders, known = [], [], {}
     for number in range(EXAMPLE_JOBS):
         rows = last.rows(slice(number * EXAMPLE_STEPS, (number + 1) * EXAMPLE_STEPS))
-        steps = [
+        name = f"order {number + 1}"
+        steps = tuple(
             Operation(durations={machine: max(1, round(float(planned)))}, family=family)
             for machine, planned, family in zip(rows.machine, rows.planned, rows.family, strict=True)
-        ]
-        jobs.append(Job(name=f"order {number + 1}", operations=tuple(steps)))
-        known[jobs[-1].name] = {
-            str(place + 1): Attributes(
-                quantity=None if np.isnan(rows.quantity[place]) else float(rows.quantity[place]) or None,
-                operator=rows.operator[place],
-                experience=None if np.isnan(rows.experience[place]) else float(rows.experience[place]),
-                shift=rows.shift[place],
-            )
-            for place in range(len(rows))
-        }
-    problem = Problem(name="example", machines=tuple(Machine(name=name) for name in names), jobs=tuple(jobs))
-    states = {names[0]: MachineState(hours_since_maintenance=12.0)}
-    context = Context(machines=states, operations=known).model_dump(mode="json", exclude_defaults=True)
-    told = problem.model_dump(mode="json", exclude_defaults=True)
-    return [
-        {"problem": told, "method": "policy"},
-        {"problem": told, "method": "mwkr"},
-        {"problem": told, "method": "policy", "context": context},
-        {"problem": told, "method": "policy", "context": context, "risk": 0.1},
+        )
+        plain.append(Job(name=name, operations=steps))
+        going_on = tuple(step.model_copy(update={"interruptible": True, "lag": 10}) for step in steps)
+        orders.append(
+            Job(name=name, operations=going_on, release=60 * number, due=DAY + 240 * number, weight=1 + number)
+        )
+        known[name] = {str(place + 1): _attributes(rows, place) for place in range(len(rows))}
+    shop = Problem(name="job shop", machines=tuple(Machine(name=name) for name in names), jobs=tuple(plain))
+    context = Context(machines={names[0]: MachineState(hours_since_maintenance=12.0)}, operations=known)
+    requests: list[dict[str, Any]] = [
+        {"problem": _small_plant(names, orders)},
+        {"problem": shop, "method": "policy"},
+        {"problem": shop, "method": "mwkr"},
+        {"problem": shop, "method": "policy", "context": context},
+        {"problem": shop, "method": "policy", "context": context, "risk": 0.1},
     ]
+    return [
+        {
+            key: value.model_dump(mode="json", exclude_defaults=True) if isinstance(value, Strict) else value
+            for key, value in request.items()
+        }
+        for request in requests
+    ]
+
+
+def _small_plant(names: list[str], orders: list[Job]) -> Problem:
+    """Two shifts with a break, setups on the first machine, maintenance on the last, and the orders' due dates."""
+    families = sorted({step.family for order in orders for step in order.operations} - {""})
+    shifts, lunch = Window(start=360, end=1320, every=DAY), Window(start=720, end=750, every=DAY, name="lunch")
+    machines = [Machine(name=name, calendar=(shifts,), breaks=(lunch,)) for name in names]
+    setups = {before: {after: 20 for after in families if after != before} for before in families}
+    machines[0] = machines[0].model_copy(update={"setups": setups, "initial_family": families[0] if families else ""})
+    service = Window(start=900, end=1020, name="service")
+    machines[-1] = machines[-1].model_copy(update={"maintenance": (service,)})
+    objective = Objective(makespan=1, tardiness=5)
+    return Problem(name="small plant", machines=tuple(machines), jobs=tuple(orders), objective=objective)
+
+
+def _attributes(rows: History, place: int) -> Attributes:
+    quantity, experience = float(rows.quantity[place]), float(rows.experience[place])
+    return Attributes(
+        quantity=quantity if quantity > 0 else None,
+        operator=rows.operator[place],
+        experience=experience if experience >= 0 else None,
+        shift=rows.shift[place],
+    )

@@ -41,7 +41,8 @@ def test_the_report_of_a_promised_risk(monkeypatch):
     assert wide["price"] > 1
 
 
-def test_the_report_of_the_policy(real_data):
+def test_the_report_of_the_policy(real_data, monkeypatch):
+    monkeypatch.setattr(evaluate_learning, "SAMPLES", 12)
     report = of_policy(Policy(RULES["MWKR"]), "reference", 0.0)
     assert (report.dataset, report.protocol, report.simulated) == ("jobshop-classic", "dispatching", False)
     assert report.metrics["gap"].n == 58
@@ -71,4 +72,4 @@ def test_what_is_kept_of_a_training():
     assert 0.7 < found["valid_coverage80"] < 0.9
     assert set(reference_of(parts()["calibration"])) == {"ratio", "planned", "quantity"}
     examples = examples_of(parts()["train"])
-    assert [one.get("risk") for one in examples] == [None, None, None, 0.1]
+    assert [one.get("risk") for one in examples] == [None, None, None, None, 0.1]

@@ -14,9 +14,11 @@ from manufacturing.production_scheduling import dispatch as core
 from manufacturing.production_scheduling.checker import check
 from manufacturing.production_scheduling.config import Learning
 from manufacturing.production_scheduling.data import generate
-from manufacturing.production_scheduling.episodes import best_of, job_shop, random_shop, recorded, run
+from manufacturing.production_scheduling.durations import Times
+from manufacturing.production_scheduling.episodes import best_of, job_shop, random_makespans, random_shop, recorded, run
 from manufacturing.production_scheduling.learn_policy import Scorer, learn_policy
-from manufacturing.production_scheduling.policy import FEATURES, RULES, Policy, of_rule, score
+from manufacturing.production_scheduling.policy import RULES, Policy, of_rule
+from manufacturing.production_scheduling.policy_kernels import FEATURES, score
 from manufacturing.production_scheduling.problem import Problem
 from manufacturing.production_scheduling.shop import Shop
 
@@ -110,10 +112,47 @@ def test_flexible_shops_choose_machines():
     assert run(job_shop(problem), RULES["SPT"]) == 10
 
 
+def test_setups_take_the_time_that_the_dispatcher_gives_them():
+    same = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        shop = generate(6, 4, 100 + seed, 200 + seed)
+        setups = {a: {b: int(rng.integers(5, 50)) for b in "xyz" if b != a} for a in ("x", "y", "z", "")}
+        machines = tuple(one.model_copy(update={"setups": setups}) for one in shop.machines)
+        jobs = [
+            job.model_copy(
+                update={
+                    "operations": tuple(
+                        o.model_copy(update={"family": str(rng.choice(list("xyz")))}) for o in job.operations
+                    )
+                }
+            )
+            for job in shop.jobs
+        ]
+        problem = shop.changed(machines=machines, jobs=tuple(jobs))
+        for rule in (of_rule(setup=-10, tail=1), RULES["MWKR"]):
+            schedule = Policy(rule).plan(problem)
+            assert schedule is not None
+            assert check(problem, schedule).feasible
+            same += schedule.makespan == run(job_shop(problem), rule)
+    assert same >= 30
+
+
 def test_random_times_are_those_that_count():
     shop = random_shop(np.random.default_rng(0), 6, 5)
     assert run(shop, RULES["SPT"], actual=2 * shop.duration) > run(shop, RULES["SPT"])
     assert run(shop, RULES["FIFO"], actual=shop.duration) == run(shop, RULES["FIFO"])
+
+
+def test_dispatching_under_random_times_has_a_distribution():
+    problem = generate(6, 5, 21, 22)
+    sure = Times(np.array([0.1, 0.5, 0.9]), np.ones((30, 3)), 0.0)
+    loose = Times(sure.levels, np.array([[0.8, 1.0, 1.4]] * 30), 0.1)
+    planned = run(job_shop(problem), RULES["MWKR"])
+    rng = np.random.default_rng(0)
+    assert set(random_makespans(problem, RULES["MWKR"], sure, rng, 5).tolist()) == {planned}
+    found = random_makespans(problem, RULES["MWKR"], loose, rng, 500)
+    assert found.min() < planned < np.median(found)  # what waits for several waits for the latest
 
 
 def test_more_samples_are_never_worse():
@@ -143,7 +182,7 @@ def test_more_than_a_job_shop_is_refused_by_the_simulator():
 
 def test_learning_makes_it_better_than_it_was():
     settings = Learning(
-        updates=50, shops=4, rollouts=12, sizes=((6, 6),), flexible=0.0, valid_shops=30, learning_rate=3e-3
+        updates=50, shops=4, rollouts=12, sizes=((6, 6),), flexible=0.0, setups=0.0, valid_shops=30, learning_rate=3e-3
     )
     policy, learnt = learn_policy(settings, 0)
     fresh = [random_shop(np.random.default_rng([9, k]), 6, 6) for k in range(60)]
