@@ -15,17 +15,13 @@ Method = Literal["best", "policy", "mwkr", "spt", "atc", "edd", "fifo", "setup"]
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 Figures = dict[str, int]
 
-METHOD: Any = Field(
-    "best", description="a rule, the learnt policy, or the best of all (of a few beyond 2,000 operations)"
-)
-CONTEXT: Any = Field(None, description="what processing times depend on; all of it may be left out")
-RISK: Any = Field(
-    None, ge=0.01, le=0.5, description="of the plan to end later than it says; null: times as they are given"
-)
+METHOD: Any = Field("best", description="Method: the best of all, the learnt policy, or a rule")
+CONTEXT: Any = Field(None, description="Context: what processing times depend on")
+RISK: Any = Field(None, ge=0.01, le=0.5, description="Risk: probability of ending later than planned, at most")
 
 
 class _WithProblem(Strict):
-    problem: Problem = Field(description="Machines, operators, jobs, objective, and the running plan if there is one")
+    problem: Problem = Field(description="Problem: machines, operators, jobs, objective, running plan")
 
 
 class _Informed(_WithProblem):
@@ -133,7 +129,7 @@ class Plan(BaseModel):
     bound: int = Field(description="no plan can be below it")
     gap: float | None = Field(description="(objective - bound) / objective: too bad by this share at most")
     figures: Figures = Field(description="makespan, tardiness, flow, setups, changes, late")
-    schedule: Schedule | None
+    schedule: Schedule | None = Field(json_schema_extra={"x-espalier-view": "gantt"})
     method: str = Field(description="who found it")
     late: Figures = Field(description="jobs after their due date, and by how much")
     times: list[OperationTime] = Field([], description="with `context` or `risk`")

@@ -6,13 +6,14 @@ import asyncio
 import json
 from collections.abc import Callable
 from datetime import datetime
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from common.config import Strict
-from common.errors import DataError, InvalidRequest
+from common.errors import DataError, InvalidRequest, SystemUnavailable
 from common.serving.jobs.job import JobNotReady, JobState
 from common.serving.jobs.limits import JobLimits
 from common.serving.jobs.pool import Jobs
@@ -228,6 +229,9 @@ def _add_picture(view: Any, shown: Any, story: Any, form: Any, media_type: str) 
     @view(f"gantt.{form}", f"The Gantt chart as a picture ({form.upper()}).", media_type)
     async def picture(id: Id, request: Request, response: Response) -> Response:
         def draw(problem: Problem, schedule: Schedule, found: Solved) -> bytes:
+            if find_spec("matplotlib") is None:
+                fix = "take the page instead, or install the extra `charts`"
+                raise SystemUnavailable("pictures need matplotlib", where="gantt." + form, fix=fix)
             return drawn(problem, schedule, story(found, problem, schedule), format=form)
 
         return await shown(request, response, id, media_type, draw)

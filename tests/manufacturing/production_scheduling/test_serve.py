@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from fastapi.testclient import TestClient
@@ -19,9 +19,11 @@ from learnt import config
 
 from common.bundle import Bundle, load_bundle
 from common.config import settings
+from common.console.form import fields_of
+from common.console.words import speaker
 from common.serving.app import create_app
 from manufacturing.production_scheduling import SYSTEM
-from manufacturing.production_scheduling.answers import Plan, Request
+from manufacturing.production_scheduling.answers import Method, Plan, Request, Status
 from manufacturing.production_scheduling.checker import check
 from manufacturing.production_scheduling.examples import PLANT
 from manufacturing.production_scheduling.gantt import policy
@@ -433,3 +435,14 @@ run_app(create_app("manufacturing", {{SYSTEM.name: Path({str(bundle.path)!r})}},
     assert "Makespan" in tab.locator("dl").inner_text()
     assert [text for text in complaints if "favicon" not in text and "404" not in text] == []
     context.close()
+
+
+def test_the_console_speaks_chinese_and_draws_the_plan() -> None:
+    fields = fields_of(Request.model_json_schema())
+    say = speaker("zh", SchedulingPredictor)
+    words = [field.label for field in fields] + list(get_args(Method)) + list(get_args(Status))
+    words += [name for name in Plan.model_fields if name not in ("model", "simulated")]
+    words += [SYSTEM.short_name.replace("_", " "), SYSTEM.summary, SYSTEM.risk]
+    assert [word for word in words if say(word) == word] == []
+    plan = Plan.model_json_schema()["properties"]["schedule"]
+    assert plan["x-espalier-view"] == "gantt"
