@@ -197,12 +197,12 @@ def serve(
 def score(
     bundle: Annotated[str, typer.Argument(help="folder, or models:/<system>@<alias>")],
     source: Annotated[
-        Path, typer.Argument(metavar="IN", help="CSV, Parquet, JSON lines; a folder, tar, zip of pictures")
+        Path, typer.Argument(metavar="IN", help="CSV, Parquet, JSON lines; files, or a folder, tar or zip of them")
     ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="CSV, Parquet or JSON lines")],
     pictures: Annotated[Path | None, typer.Option(help="folder for the pictures in the answers, as PNG files")] = None,
 ) -> None:
-    """Score a file of any size, or any number of pictures, in constant memory."""
+    """Score a table of any size, or any number of pictures or other files, in constant memory."""
     from common.bundle import open_predictor
     from common.progress import bar
     from common.tables import score_file

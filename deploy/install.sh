@@ -13,9 +13,10 @@ case $2 in
   libraries)
     python3 -m venv --without-pip "$venv"
     $pip install --only-binary :all: ".[$3-serve${4:+,$4}]"
-    # A third of the size is tests, headers and debug files that no service opens.
+    # A third of the size is tests, headers and debug files that no service opens, and Arrow's RPC.
     site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
     find "$site" -depth -type d \( -name tests -o -path '*/pyarrow/include' -o -path '*/pyarrow/src' \) -exec rm -r {} +
+    rm -f "$site"/pyarrow/libarrow_flight.so* "$site"/pyarrow/libarrow_python_flight.so* "$site"/pyarrow/_flight*.so
     ;;
   project)
     $pip install --no-deps --force-reinstall .

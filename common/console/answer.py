@@ -40,7 +40,8 @@ def answer_html(reply: Reply, schema: Schema, say: Say, picture: str = "", versi
     parts = [_warnings(reply, body, say, version), _headline(body, schema, say)]
     rest: dict[str, Any] = {}
     for name, value in body.items():
-        part = find_field(schema, (name,))
+        # What a field says of itself, and of what it holds where that may be left out.
+        part = {**schema.get("properties", {}).get(name, {}), **find_field(schema, (name,))}
         if name == "simulated" or name == _decision(body, schema):
             continue
         parts.append(_seen(name, value, part, say, picture) or "")
@@ -113,6 +114,8 @@ def _seen(name: str, value: Any, part: Schema, say: Say, picture: str) -> str:
             return f"<h4>{title}</h4>{overlay(source, picture, title, escape(say('opacity')))}"
         if media.startswith("audio/"):
             return f'<h4>{title}</h4><audio controls src="{source}"></audio>'
+    if part.get("x-espalier-view") == "gantt" and isinstance(value, dict):  # a plan around its list
+        value = next((inner for inner in value.values() if isinstance(inner, list)), value)
     if part.get("x-espalier-view") == "gantt" and isinstance(value, list):
         return f"<h4>{title}</h4>{gantt(value)}"
     if shares := _shares(name, value):

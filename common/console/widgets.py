@@ -46,7 +46,7 @@ def widget(field: FormField, value: Any, say: Say) -> Any:
             return gr.Audio(type="filepath", sources=["microphone", "upload"], format="wav", buttons=[], **common)
         case "file":
             return gr.File(type="filepath", **common)
-    return gr.Code(value=value, language="json", lines=4, buttons=[], **common)
+    return gr.Code(value=value, language="json", lines=4, max_lines=24, buttons=[], **common)
 
 
 def _level(choice: Any, say: Say) -> str:

@@ -49,6 +49,8 @@ class Service(FastAPI):
         self.lanes: dict[str, Lane] = {}
         self.tracing: Tracing | None = None
         self.console: Console | None = None
+        self.on_drain: list[Callable[[], None]] = []
+        """Called when the service is told to stop, while its connections are still there."""
 
     def shorten(self, gate: Gate, record: Record, rejected: Counter, most: int) -> None:
         """Hand over what judges and counts requests on the long way too; `most` requests may be in flight."""

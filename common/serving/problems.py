@@ -52,8 +52,13 @@ class Problem(BaseModel):
 class InvalidBody(InvalidRequest):
     """A body that does not match its schema; the sentence is about the first of `errors`."""
 
-    def __init__(self, errors: Sequence[FieldError], total: int) -> None:
+    def __init__(self, errors: Sequence[FieldError], total: int, contradiction: bool = False) -> None:
+        """`contradiction`: the first one is about fields that do not go together, and its sentence says it all."""
         first = errors[0]
+        if contradiction:
+            super().__init__(first.expected, where=first.field)
+            self.errors = list(errors)
+            return
         what = f"not accepted (first of {total} errors)" if total > 1 else "not accepted"
         super().__init__(what, where=first.field, got=first.got, expected=first.expected, fix=first.fix)
         self.errors = list(errors)
@@ -81,7 +86,9 @@ def _invalid(found: Sequence[Any], schema: Mapping[str, Any]) -> RequestError:
         return Malformed("the body is not JSON", got=found[0]["ctx"]["error"], expected="one JSON object")
     # An unknown name is usually the reason why another one is missing, so it is told first.
     ordered = sorted(found, key=lambda entry: entry["type"] != "extra_forbidden")
-    return InvalidBody([_field_error(entry, schema) for entry in ordered[:MOST_ERRORS]], len(found))
+    first = ordered[0]
+    contradiction = first["type"] == "value_error" and isinstance(first["input"], Mapping)
+    return InvalidBody([_field_error(entry, schema) for entry in ordered[:MOST_ERRORS]], len(found), contradiction)
 
 
 def _field_error(entry: Mapping[str, Any], schema: Mapping[str, Any]) -> FieldError:

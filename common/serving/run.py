@@ -75,8 +75,9 @@ def run_app(app: Service, host: str = "127.0.0.1", port: int = 8000) -> None:
 class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         app = self.config.app
-        if isinstance(app, Service) and app.console:
-            app.console.stop()
+        if isinstance(app, Service):
+            for stop in (*([app.console.stop] if app.console else []), *app.on_drain):
+                stop()
         # The listener goes first: a client that is told to leave comes back at once, and must be refused, not cut off.
         for server in self.servers:
             server.close()

@@ -31,7 +31,7 @@ BLOCK = 512
 class File:
     """A file by its path below the folder, with `/`; `refused` says why it was not read.
 
-    What is neither a picture nor a table by its name is not read either, and has no content.
+    What is not wanted by its name is not read either, and has no content.
     """
 
     name: str
@@ -50,9 +50,12 @@ def holds_files(source: Path) -> bool:
 
 
 @contextmanager
-def open_files(source: Path) -> Iterator[tuple[Iterator[File], Callable[[], float]]]:
-    """The files, and the share of `source` read so far. Hidden files, and what macOS adds to a zip, are passed over.
+def open_files(
+    source: Path, wanted: tuple[str, ...] = PICTURES + TABLES
+) -> Iterator[tuple[Iterator[File], Callable[[], float]]]:
+    """The files, and the share of `source` read so far; those whose names end in `wanted` are read.
 
+    Hidden files, and what macOS adds to a zip, are passed over.
     Links, devices, and members whose path is absolute or leads out of the archive are refused one by one. Raises
     `DataError` when there is no such folder or archive, and `DataCorrupted` while reading one that breaks off.
     """
@@ -64,12 +67,12 @@ def open_files(source: Path) -> Iterator[tuple[Iterator[File], Callable[[], floa
     if source.is_dir():
         names = list(_names(source))
         done = [0]
-        yield _counted(_of_folder(source, names), done), lambda: done[0] / max(len(names), 1)
+        yield _counted(_of_folder(source, names, wanted), done), lambda: done[0] / max(len(names), 1)
         return
     with source.open("rb") as raw:
         size = max(source.stat().st_size, 1)
         read = _of_zip if source.name.lower().endswith(".zip") else _of_tar
-        yield _whole(source, raw, read(raw)), lambda: min(raw.tell() / size, 1.0)
+        yield _whole(source, raw, read(raw, wanted)), lambda: min(raw.tell() / size, 1.0)
 
 
 def _names(folder: Path) -> Iterator[tuple[str, str]]:
@@ -85,10 +88,10 @@ def _names(folder: Path) -> Iterator[tuple[str, str]]:
                 yield (relative / name).as_posix(), ""
 
 
-def _of_folder(folder: Path, names: list[tuple[str, str]]) -> Iterator[File]:
+def _of_folder(folder: Path, names: list[tuple[str, str]], wanted: tuple[str, ...]) -> Iterator[File]:
     for name, refused in names:
         path = folder / name
-        if refused or not _wanted(name):
+        if refused or not name.lower().endswith(wanted):
             yield File(_printable(name), refused=refused)
             continue
         try:
@@ -96,12 +99,12 @@ def _of_folder(folder: Path, names: list[tuple[str, str]]) -> Iterator[File]:
                 yield File(_printable(name), refused="neither a file nor a folder.")
                 continue
             with path.open("rb") as file:
-                yield _read(name, path.stat().st_size, file)
+                yield read_file(name, path.stat().st_size, file)
         except OSError as error:
             yield File(_printable(name), refused=f"cannot be read ({error.strerror}).")
 
 
-def _of_tar(raw: Any) -> Iterator[File]:
+def _of_tar(raw: Any, wanted: tuple[str, ...]) -> Iterator[File]:
     with tarfile.open(fileobj=raw, mode="r:*") as tar:
         while member := tar.next():
             tar.members.clear()  # type: ignore[attr-defined]  # else it remembers every one
@@ -113,17 +116,17 @@ def _of_tar(raw: Any) -> Iterator[File]:
             elif not member.isfile():
                 what = "a link" if member.issym() or member.islnk() else "neither a file nor a folder"
                 yield File(_printable(name), refused=f"{what} in an archive is not followed.")
-            elif not _wanted(name):
+            elif not name.lower().endswith(wanted):
                 yield File(_printable(name))
             else:
-                yield _read(name, member.size, tar.extractfile(member))
+                yield read_file(name, member.size, tar.extractfile(member))
         # A damaged header ends the loop like the blocks of zeros that end a tar.
         file: Any = tar.fileobj
         if file.tell() < tar.offset + BLOCK or any(file.read(20 * BLOCK)):
             raise tarfile.ReadError("it ends without its end mark")
 
 
-def _of_zip(raw: Any) -> Iterator[File]:
+def _of_zip(raw: Any, wanted: tuple[str, ...]) -> Iterator[File]:
     with zipfile.ZipFile(raw) as archive:
         for member in archive.infolist():
             name = member.filename.replace("\\", "/")  # some Windows tools write these
@@ -133,22 +136,24 @@ def _of_zip(raw: Any) -> Iterator[File]:
                 yield File(_printable(name), refused=refused)
             elif stat.S_ISLNK(member.external_attr >> 16):
                 yield File(_printable(name), refused="a link in an archive is not followed.")
-            elif not _wanted(name):
+            elif not name.lower().endswith(wanted):
                 yield File(_printable(name))
             else:
                 try:
                     with archive.open(member) as file:
-                        yield _read(name, member.file_size, file)
+                        yield read_file(name, member.file_size, file)
                 # A wrong checksum, an unknown compression or a password concern this member alone.
                 except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
                     yield File(_printable(name), refused=f"cannot be read ({error}).")
 
 
-def _read(name: str, size: int, file: Any) -> File:
+def read_file(name: str, size: int, file: Any) -> File:
+    """One file, refused if it is larger than a picture may be, or a picture without content."""
+    least = 0 if name.lower().endswith(PICTURES + TABLES) else 1
     try:
-        check_bytes(size, "")
+        check_bytes(max(size, least), "")
         content = file.read(MOST_BYTES + 1)  # a zip may hold more than it says
-        check_bytes(len(content), "")
+        check_bytes(max(len(content), least), "")
     except InvalidRequest as error:
         return File(_printable(name), refused=str(error))
     return File(_printable(name), content)
@@ -172,10 +177,6 @@ def _counted(files: Iterator[File], done: list[int]) -> Iterator[File]:
     for file in files:
         done[0] += 1
         yield file
-
-
-def _wanted(name: str) -> bool:
-    return name.lower().endswith(PICTURES + TABLES)
 
 
 def _hidden(name: str) -> bool:

@@ -19,8 +19,9 @@ NOT_STORED = (b"cache-control", b"no-store")
 NOT_FRAMED = (b"x-frame-options", b"DENY")
 TLS_ONLY = (b"strict-transport-security", b"max-age=31536000")
 CLOSE = (b"connection", b"close")
+POLICY = b"content-security-policy"
 
-DATA = (NOT_SNIFFED, NO_REFERRER, (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"))
+DATA = (NOT_SNIFFED, NO_REFERRER, (POLICY, b"default-src 'none'; frame-ancestors 'none'"))
 """JSON, text, images: nothing in them may run or load anything, should a browser show them."""
 
 _FENCE = "frame-ancestors 'none'; base-uri 'none'; object-src 'none'; form-action 'self'"
@@ -63,13 +64,17 @@ class SecureHeaders:
 def secured(status: int, given: Iterable[Header], scope: Scope) -> list[Header]:
     """The headers of an answer and what belongs to them."""
     given = list(given)
-    page = caching = False
+    page = caching = own = False
     for name, value in given:
         if name == b"content-type":
             page = value.startswith(b"text/html")
         elif name == b"cache-control":
             caching = True
-    headers = [*given, *(_page_headers(scope["path"]) if page else DATA)]
+        elif name == POLICY:
+            own = True
+    added = _page_headers(scope["path"]) if page else DATA
+    # A page that names the hash of its only script knows better than its folder; browsers would obey both.
+    headers = [*given, *(header for header in added if not (own and header[0] == POLICY))]
     if not caching:
         headers.append(NOT_STORED)
     if scope["scheme"] == "https":  # by uvicorn from X-Forwarded-Proto, when the proxy is a trusted one
@@ -94,13 +99,20 @@ def lines(headers: Iterable[Header]) -> list[bytes]:
 
 def _page_headers(path: str) -> tuple[Header, ...]:
     policy = PAGES.get(path.split("/")[1] if path.startswith("/") else "", _PAGE)
-    return NOT_SNIFFED, NO_REFERRER, NOT_FRAMED, (b"content-security-policy", policy.encode())
+    return NOT_SNIFFED, NO_REFERRER, NOT_FRAMED, (POLICY, policy.encode())
 
 
 CORS = {
     "allow_methods": ("GET", "POST", "DELETE"),
-    "allow_headers": ("Authorization", "Content-Type", "X-API-Key", "X-Request-Id"),
-    "expose_headers": ("Retry-After", "WWW-Authenticate", "X-Espalier-Simulated", "X-Model-Version", "X-Request-Id"),
+    "allow_headers": ("Authorization", "Content-Type", "Last-Event-ID", "X-API-Key", "X-Request-Id"),
+    "expose_headers": (
+        "Location",
+        "Retry-After",
+        "WWW-Authenticate",
+        "X-Espalier-Simulated",
+        "X-Model-Version",
+        "X-Request-Id",
+    ),
     "allow_credentials": False,
     "max_age": 600,
 }

@@ -4,7 +4,8 @@ import re
 from base64 import b64encode
 from typing import Any
 
-from workshop import Inspected, Plan, Priced
+from pydantic import BaseModel, Field
+from workshop import Inspected, Interval, Plan, Priced
 
 from common.console.answer import answer_html
 from common.console.ask import Reply
@@ -92,3 +93,16 @@ def test_a_refusal_is_its_sentence_with_the_fields_named() -> None:
     assert "age: not accepted." in html
     assert "<td>Age</td><td>1</td><td>18 </td>" in html
     assert "esp-decision" not in html
+
+
+def test_a_plan_that_may_be_left_out_and_has_a_frame_is_drawn_too() -> None:
+    class Framed(BaseModel):
+        assignments: list[Interval]
+
+    class Maybe(BaseModel):
+        makespan: float
+        schedule: Framed | None = Field(json_schema_extra={"x-espalier-view": "gantt"})
+
+    rows = [{"machine": "M", "job": f"J{i}", "start": i, "end": i + 1} for i in range(3)]
+    assert shown({"makespan": 3, "schedule": {"assignments": rows}}, Maybe).count("<rect") == 3
+    assert "<rect" not in shown({"makespan": 3, "schedule": None}, Maybe)

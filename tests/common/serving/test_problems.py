@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import BaseModel, ValidationError, model_validator
+
+from common.serving.problems import invalid_body, problem_of
 
 URL = "/v1/adder/predict"
 
@@ -129,3 +132,30 @@ def test_routes_of_the_system_itself_answer_the_same_way(client: TestClient) -> 
     assert found["errors"][0]["field"] == "size"
     found = problem(client.post("/v1/adder/echo", content=b"{", headers={"content-type": "application/json"}), 400)
     assert "not JSON" in found["detail"]
+
+
+class Window(BaseModel):
+    start: int
+    end: int
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Window:
+        if self.end <= self.start:
+            raise ValueError(f"the window {self.start} to {self.end} is empty; its end must be after its start")
+        return self
+
+
+class Shift(BaseModel):
+    windows: list[Window]
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "where"),
+    [(Window, {"start": 5, "end": 3}, "the body"), (Shift, {"windows": [{"start": 5, "end": 3}]}, "windows[0]")],
+)
+def test_fields_that_do_not_go_together_are_one_sentence(model: type[BaseModel], body: Any, where: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        model.model_validate_json(json.dumps(body))
+    found = problem_of(invalid_body(caught.value, model.model_json_schema()))
+    assert found.detail == f"{where}: the window 5 to 3 is empty; its end must be after its start."
+    assert (found.status, found.title, found.errors[0].got) == (422, "Invalid body", "an object with 2 fields")

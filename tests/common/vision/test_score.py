@@ -156,3 +156,37 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path, suffix):
     peak(8)  # what is loaded at the first use
     small, large = peak(40), peak(400)
     assert large - small < 36 * len(content)  # a tenth of what came in addition
+
+
+class Counter:
+    """Counts the lines of texts."""
+
+    suffixes = (".txt", ".log")
+
+    class response(BaseModel):
+        lines: int
+        each: list[int]
+
+    def request_of(self, content: bytes) -> str:
+        if not content:
+            raise InvalidRequest("nothing in it")
+        return content.decode()
+
+    def predict(self, batch: Sequence[str]) -> list[BaseModel]:
+        return [self.response(lines=text.count("\n"), each=list(map(len, text.split("\n")))) for text in batch]
+
+
+def test_other_files_are_scored_too_with_all_of_their_answer(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    for name, content in {"a.txt": "ab\nc", "b.LOG": "x", "c.png": "x", "d.txt": ""}.items():
+        (source / name).write_text(content)
+    assert score(source, tmp_path / "out.jsonl", Counter()) == (3, 1)
+    rows = rows_in(tmp_path / "out.jsonl")
+    assert [row["file"] for row in rows] == ["a.txt", "b.LOG", "d.txt"]
+    assert (rows[0]["lines"], json.loads(rows[0]["each"]), rows[0]["error"]) == (1, [2, 1], "")
+    assert rows[2]["error"] == "nothing in it."
+    assert score(source / "a.txt", tmp_path / "one.csv", Counter()) == (1, 0)
+    assert rows_in(tmp_path / "one.csv")[0]["lines"] == 1
+    with pytest.raises(DataError, match=r"no such folder or archive"):
+        score(tmp_path / "absent.txt", tmp_path / "none.csv", Counter())

@@ -5,7 +5,7 @@ from guarded import PREDICT, Service, make_app
 from starlette.testclient import TestClient
 
 from common.errors import UsageError
-from common.serving.security.headers import origins_of
+from common.serving.security.headers import origins_of, secured
 
 GOOD, EVIL = "https://app.example", "https://evil.example"
 
@@ -79,3 +79,13 @@ def test_an_allowed_origin_may_ask_and_read_refusals_too(service: Service) -> No
 def test_what_is_no_origin_is_refused_at_the_start(text: str) -> None:
     with pytest.raises(UsageError, match="not an origin"):
         origins_of(f"{GOOD},{text}")
+
+
+def test_a_page_that_has_a_policy_of_its_own_gets_no_second_one() -> None:
+    own = (b"content-security-policy", b"default-src 'none'; script-src 'sha256-abc'")
+    for kind in (b"text/html; charset=utf-8", b"image/svg+xml"):
+        headers = secured(200, [(b"content-type", kind), own], {"scheme": "http", "path": "/v1/x/plans/1/gantt"})
+        assert [header for header in headers if header[0] == own[0]] == [own]
+        assert (b"x-content-type-options", b"nosniff") in headers
+    page = secured(200, [(b"content-type", b"text/html"), own], {"scheme": "http", "path": "/"})
+    assert (b"x-frame-options", b"DENY") in page
