@@ -67,7 +67,13 @@ def improve(race: Race, seed: int, until: float) -> None:
             hold=held,
         )
         built.hint(plan)
-        engine = solver(min(STEP, race.left, until - time.perf_counter()), 1, int(rng.integers(2**31)))
+        # CP-SAT as it comes finds some plans that our settings miss, and the other way round.
+        engine = solver(
+            min(STEP, race.left, until - time.perf_counter()),
+            1,
+            int(rng.integers(2**31)),
+            plain=bool(rng.random() < 0.5),
+        )
         status = engine.solve(built.model)
         better = status in (cp_model.OPTIMAL, cp_model.FEASIBLE) and _offer(race, built.plan(engine.value))
         merit[kind] = max(0.1, 0.9 * merit[kind] + (1.0 if better else 0.0))
