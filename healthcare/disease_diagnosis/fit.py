@@ -1,0 +1,72 @@
+"""How the tabular model is fitted: on all training rows, and on folds of them to calibrate and to promise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from common.data.split import repeated_cv
+from common.evaluation.metrics import auc, brier
+from common.progress import bar
+from healthcare.disease_diagnosis.basis import Basis
+from healthcare.disease_diagnosis.config import Config
+from healthcare.disease_diagnosis.data import Patients
+from healthcare.disease_diagnosis.linear import Linear
+from healthcare.disease_diagnosis.model import Task
+from healthcare.disease_diagnosis.promise import Site, probability, recalibrated
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The model, the sites by name (the centre where it was fitted first), and what was measured out of fold."""
+
+    linear: Linear
+    sites: dict[str, Site]
+    centre: np.ndarray
+    metrics: dict[str, Any]
+
+
+def fit_linear(config: Config, train: Patients) -> Linear:
+    """The model alone, for every choice of tests."""
+    basis = Basis.fit(train.fields, train.columns(), config.tabular, config.seed)
+    return Task(basis, train.columns(), train.y, config.tabular, config.seed).fit(range(2 ** len(basis.tests)))
+
+
+def fit(config: Config, train: Patients) -> Fitted:
+    """The model, its calibration for every choice of tests, and the scores that the promise rests on.
+
+    Calibration and scores come from folds (cross-conformal, Vovk, 2015, arXiv:1208.0806): each training patient is
+    judged by a model that has not seen him, also as if fewer tests had been done.
+    """
+    linear = fit_linear(config, train)
+    raw = held_out(config, train, len(linear.panels))
+    place = linear.place(train.columns())
+    done = linear.panels[place]
+    shift, slope, score = np.empty(len(raw)), np.empty(len(raw)), np.full(raw.shape, np.nan)
+    for panel, log_odds in enumerate(raw):
+        # Who had no more tests than this panel's cannot stand for it.
+        able = (done & linear.panels[panel]) == linear.panels[panel]
+        shift[panel], slope[panel] = recalibrated(log_odds[able], train.y[able])
+        p = probability(shift[panel] + slope[panel] * log_odds)
+        score[panel, able] = np.where(train.y == 1, 1 - p, p)[able]
+    own = raw[place, np.arange(len(train))]
+    site = Site(shift, slope, score, train.sex)
+    p = probability(site.log_odds(own, place))
+    metrics = {"valid_auc": auc(train.y, own), "valid_brier": brier(train.y, p), "valid_patients": len(train)}
+    matrix, _, _ = linear.basis.matrix(train.columns())
+    return Fitted(linear, {str(train.site[0]): site}, matrix.mean(axis=0), metrics)
+
+
+def held_out(config: Config, train: Patients, panels: int) -> np.ndarray:
+    """float64 (panels, rows): log-odds by models that did not see the row, as if only the tests of a panel were done."""
+    found = np.empty((panels, len(train)))
+    folds = list(repeated_cv(train.y, train.groups, config.tabular.folds, 1, config.seed))
+    with bar("calibrating", len(folds)) as advance:
+        for _, fitted_on, judged in folds:
+            model, columns = fit_linear(config, train.rows(fitted_on)), train.rows(judged).columns()
+            for panel in range(panels):
+                found[panel, judged] = model.log_odds(columns, np.full(len(judged), panel))
+            advance(1)
+    return found

@@ -1,0 +1,93 @@
+"""From patients or pictures to a bundle: a model, its calibration at every site, and what it can promise there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from common.bundle import Bundle, save_bundle
+from common.evaluation.stability import reference_histogram
+from common.files import sha256
+from healthcare.disease_diagnosis import SYSTEM
+from healthcare.disease_diagnosis.config import Config
+from healthcare.disease_diagnosis.data import Patients, load
+from healthcare.disease_diagnosis.fit import Fitted, fit
+from healthcare.disease_diagnosis.knowledge import INTENDED_USE
+from healthcare.disease_diagnosis.promise import probability, site_of
+
+EXAMPLES = 5
+
+
+def train(config: Config) -> Bundle:
+    """Load, split, fit, calibrate, promise and save; the test part is not looked at."""
+    data = load(config)
+    if not isinstance(data, Patients):
+        from healthcare.disease_diagnosis.train_pictures import train_pictures  # needs torch
+
+        return train_pictures(config, data)
+    split = data.split(config.centre, config.seed)
+    fitted = fit(config, split["train"])
+    for name in other_sites(split):
+        labelled, _ = cut(config, split[name])
+        raw = fitted.linear.log_odds(labelled.columns())
+        fitted.sites[name] = site_of(raw, labelled.y, labelled.sex)
+    return _save(config, data, split, fitted)
+
+
+def other_sites(split: dict[str, Patients]) -> list[str]:
+    """The centres where the model was not fitted."""
+    return [name for name in split if name not in ("train", "test")]
+
+
+def cut(config: Config, site: Patients, draw: int = 0) -> tuple[Patients, Patients]:
+    """Of another centre the few labelled patients that recalibrate, and all others, for the test."""
+    order = np.random.default_rng([config.seed, draw]).permutation(len(site))
+    count = min(config.labels_per_site, len(site) // 2)
+    return site.rows(np.sort(order[:count])), site.rows(np.sort(order[count:]))
+
+
+def _save(config: Config, data: Patients, split: dict[str, Patients], fitted: Fitted) -> Bundle:
+    train, linear = split["train"], fitted.linear
+    home = next(iter(fitted.sites.values()))
+    p = probability(home.log_odds(linear.log_odds(train.columns()), linear.place(train.columns())))
+    reference = {field.name: reference_histogram(train.frame[field.name]) for field in data.fields}
+    arrays = {key: value for name, site in fitted.sites.items() for key, value in site.arrays(name).items()}
+    return save_bundle(
+        SYSTEM,
+        config,
+        arrays={
+            "model.safetensors": linear.arrays() | {"centre": fitted.centre},
+            "sites.safetensors": arrays,
+        },
+        preprocess={
+            "kind": "patients",
+            "basis": linear.json(),
+            "findings": data.findings,
+            "coverage": config.coverage,
+            "threshold": config.costs.threshold,
+            "sites": {name: site.group.tolist() for name, site in fitted.sites.items()},
+            "intended_use": INTENDED_USE,
+        },
+        metrics=fitted.metrics | {"threshold": config.costs.threshold},
+        data={
+            "cards": [{"id": data.id, "title": data.title, "licence": data.licence, "sha256": data.sha256}],
+            "simulated": data.simulated,
+            "split": f"three quarters of the centre to train, stratified, equal patients together, seed {config.seed}; "
+            f"{config.labels_per_site} patients of every other centre recalibrate, the others are for the test",
+            "notes": [f"intended use: {INTENDED_USE}"],
+            "test_rows_sha256": sha256(split["test"].row.tobytes()),
+        },
+        reference=reference | {"probability": reference_histogram(p)},
+        examples=[record_of(train, i) for i in range(EXAMPLES)],
+    )
+
+
+def record_of(data: Patients, i: int) -> dict[str, Any]:
+    """One patient as a request: plain Python values, missing as None."""
+    found: dict[str, Any] = {}
+    for field in data.fields:
+        value = data.frame[field.name].iloc[i]
+        number = field.kind == "number"
+        found[field.name] = None if value is None or (number and np.isnan(value)) else float(value) if number else value
+    return found
