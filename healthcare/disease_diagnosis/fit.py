@@ -28,10 +28,11 @@ class Fitted:
     metrics: dict[str, Any]
 
 
-def fit_linear(config: Config, train: Patients) -> Linear:
-    """The model alone, for every choice of tests."""
+def fit_linear(config: Config, train: Patients, only: Patients | None = None) -> Linear:
+    """The model alone, for every choice of tests, or for those that patients of `only` had."""
     basis = Basis.fit(train.fields, train.columns(), config.tabular, config.seed)
-    return Task(basis, train.columns(), train.y, config.tabular, config.seed).fit(range(2 ** len(basis.tests)))
+    panels = range(2 ** len(basis.tests)) if only is None else basis.panels(only.columns()).tolist()
+    return Task(basis, train.columns(), train.y, config.tabular, config.seed).fit(panels)
 
 
 def fit(config: Config, train: Patients) -> Fitted:
