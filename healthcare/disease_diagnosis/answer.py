@@ -33,7 +33,7 @@ class Diagnosis(BaseModel):
 
     model_config = ConfigDict(protected_namespaces=())
 
-    decision: Literal["answer", "refer"] = Field(description="refer: not one finding alone is left, a person decides")
+    decision: Literal["answer", "refer"] = Field(description="refer: not one finding alone is left, or too costly to be wrong: a person decides")
     finding: str | None = Field(description="the only finding in the set; null when the case is referred")
     why_referred: str | None
     differential: list[Finding] = Field(description="most probable first")
@@ -54,28 +54,45 @@ class Diagnosis(BaseModel):
 
 
 def promised(
-    findings: Sequence[str], p: float, site: Site, name: str, place: int, group: str, coverage: float
+    findings: Sequence[str],
+    p: float,
+    site: Site,
+    name: str,
+    place: int,
+    group: str,
+    coverage: float,
+    threshold: float,
 ) -> dict[str, object]:
-    """The part of the answer that follows from the probability of disease `p` at a site, in a subgroup."""
+    """The part of the answer that follows from the probability of disease `p` at a site, in a subgroup.
+
+    One finding alone is answered, unless it is the healthy one and the costs of errors say that one should act.
+    """
     limit, patients, own = site.limit(coverage, place, group)
     possible = site.sets(np.array([p]), coverage, np.array([place]), np.array([group]))[0].tolist()
-    chances = [1 - p, p]
     ranked = sorted(
-        (Finding(finding=f, probability=c, possible=s) for f, c, s in zip(findings, chances, possible, strict=True)),
+        (
+            Finding(finding=finding, probability=chance, possible=left)
+            for finding, chance, left in zip(findings, (1 - p, p), possible, strict=True)
+        ),
         key=lambda entry: -entry.probability,
     )
-    only = ranked[0].finding if sum(possible) == 1 else None
     why = None
-    if only is None:
-        many = f"{patients} labelled patients cannot promise {coverage:.0%}" if limit >= 1 else "no finding can be ruled out"
-        why = f"{many if all(possible) else 'no finding fits'} at a coverage of {coverage:.0%}"
-        why = many if limit >= 1 and all(possible) else why
+    if limit >= 1:
+        why = f"{patients} labelled patients cannot promise {coverage:.0%}"
+    elif all(possible):
+        why = f"neither finding can be ruled out at a coverage of {coverage:.0%}"
+    elif not any(possible):
+        why = f"neither finding is sure enough at a coverage of {coverage:.0%}"
+    elif possible[0] and p >= threshold:
+        why = f"{findings[1]} is improbable, but at {p:.0%} too costly to miss"
     where = " of ".join(part for part in (f"{patients} patients", name) if part)
     return {
-        "decision": "answer" if only else "refer",
-        "finding": only,
+        "decision": "refer" if why else "answer",
+        "finding": None if why else findings[possible.index(True)],
         "why_referred": why,
         "differential": ranked,
         "coverage": coverage,
         "calibrated_on": where + (f", {own}" if own else ""),
+        "act": p >= threshold,
+        "threshold": threshold,
     }

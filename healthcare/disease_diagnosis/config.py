@@ -39,8 +39,8 @@ class PictureSettings(Strict):
     nets: int = Field(5, ge=1)
     channels: tuple[int, ...] = (24, 48, 96)
     blocks: tuple[int, ...] = (1, 2, 2)
-    mixup: float = Field(0.2, ge=0, description="alpha of mixup (Zhang et al., 2018); 0: none")
-    smoothing: float = Field(0.05, ge=0, lt=1, description="of labels")
+    mixup: float = Field(0.0, ge=0, description="alpha of mixup (Zhang et al., 2018); 0: none")
+    smoothing: float = Field(0.0, ge=0, lt=1, description="of labels")
     erased: float = Field(0.3, ge=0, le=1, description="share of pictures with a patch blanked out")
     optimisation: Optimisation = Optimisation(epochs=20, batch=64, learning_rate=4e-3, weight_decay=0.05)
 

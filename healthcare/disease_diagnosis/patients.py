@@ -60,10 +60,8 @@ class PatientEngine:
         tests = [test for bit, test in enumerate(self.linear.basis.tests) if self.linear.panels[place[0]] >> bit & 1]
         told = [i for i in np.argsort(-np.abs(parts), kind="stable")[:MOST_REASONS] if parts[i]]
         return Diagnosis.model_validate(
-            promised(self.findings, p, site, name, int(place[0]), group, coverage)
+            promised(self.findings, p, site, name, int(place[0]), group, coverage, self.threshold)
             | {
-                "act": p >= self.threshold,
-                "threshold": self.threshold,
                 "reasons": [
                     Reason(
                         field=names[i],
