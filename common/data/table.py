@@ -38,8 +38,8 @@ def _read(card: DatasetCard, path: Path) -> pd.DataFrame:
     # Left alone, pandas reads the words true and false, or 007, as something else than the card's codes.
     words = {column.name: "str" for column in card.columns if _is_text(column, card)}
     names = [column.name for column in card.columns if column.name != card.stacked]
-    how: dict[str, Any] = {"names": {}, "none": {"header": None}, "skipped": {"header": None, "skiprows": 1}}[card.header]
-    how |= {"names": names} if how else {}
+    how: dict[str, Any] = {} if card.header == "names" else {"header": None, "names": names}
+    how |= {"skiprows": 1} if card.header == "skipped" else {}
     try:
         return pd.read_csv(
             path, sep=SEPARATORS[card.format], keep_default_na=False, na_values=MISSING, dtype=words, **how

@@ -1,4 +1,4 @@
-"""Disease diagnosis: a ranked differential from measurements or a picture, a set that keeps its promise, or abstention."""
+"""Disease diagnosis: a ranked differential from measurements or a picture, with a promise, or a referral."""
 
 from common.system import System
 
@@ -6,7 +6,7 @@ ROOM = "healthcare.disease_diagnosis"
 
 SYSTEM = System(
     name=ROOM,
-    summary="Rank the possible findings with probabilities, promise a coverage, and refer instead of guessing.",
+    summary="Decision support, not a medical device: ranks possible findings, keeps a promised coverage, or refers.",
     task="classification of patients' measurements and of chest X-rays, with abstention",
     risk="high: decision support for diagnosis (EU AI Act, Annex I, through the Medical Device Regulation); "
     "no medical device, for research and teaching",

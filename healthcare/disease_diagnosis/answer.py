@@ -33,7 +33,9 @@ class Diagnosis(BaseModel):
 
     model_config = ConfigDict(protected_namespaces=())
 
-    decision: Literal["answer", "refer"] = Field(description="refer: not one finding alone is left, or too costly to be wrong: a person decides")
+    decision: Literal["answer", "refer"] = Field(
+        description="refer: not one finding alone is left, or too costly to be wrong: a person decides"
+    )
     finding: str | None = Field(description="the only finding in the set; null when the case is referred")
     why_referred: str | None
     differential: list[Finding] = Field(description="most probable first")

@@ -45,7 +45,9 @@ class Basis:
         numbers, usual = {}, {}
         for field in fields:
             if field.kind == "category":
-                words, counts = np.unique([word for word in columns[field.name] if word is not None], return_counts=True)
+                words, counts = np.unique(
+                    [word for word in columns[field.name] if word is not None], return_counts=True
+                )
                 usual[field.name] = str(words[np.argmax(counts)])
                 continue
             known = columns[field.name][~np.isnan(columns[field.name])]
@@ -89,7 +91,9 @@ class Basis:
 
         What is missing within a test that was done is the median or the usual level.
         """
-        whole, members, owners = [], [], []
+        whole: list[np.ndarray] = []
+        members: list[str] = []
+        owners: list[str] = []
         for member in self.members:
             block, owner = getattr(self, f"_{BLOCKS[member]}")(columns)
             whole.append(block)

@@ -40,7 +40,11 @@ RIVALS: dict[str, tuple[Member, ...]] = {
     "boosting": ("boosting",),
     "with boosting": ("logistic", "additive", "boosting"),
 }
-METRICS: dict[str, MetricFunction] = {"auc": BINARY["auc"], "brier": BINARY["brier"], "sensitivity_at_97": sensitivity_at}
+METRICS: dict[str, MetricFunction] = {
+    "auc": BINARY["auc"],
+    "brier": BINARY["brier"],
+    "sensitivity_at_97": sensitivity_at,
+}
 
 
 def bench(config: Config, preset: str) -> list[Report]:
@@ -159,7 +163,9 @@ def _external(config: Config, preset: str, home: Patients, site: Patients, loade
         protocol=f"external-{site.site[0]}",
         metrics=metrics,
         floor={key: value for key, value in trivial_floor(site.y).items() if key in metrics},
-        baselines={name: {key: METRICS[key](site.y, q, None) for key in ("auc", "brier")} for name, q in rivals.items()},
+        baselines={
+            name: {key: METRICS[key](site.y, q, None) for key in ("auc", "brier")} for name, q in rivals.items()
+        },
         published=published(site.id, f"external-{site.site[0]}"),
         slices=_groups(site, partial(_auc_of, site.y, p)),
         seconds=Seconds(data=loaded, train=trained - started, evaluate=time.perf_counter() - trained),

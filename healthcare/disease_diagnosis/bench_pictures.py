@@ -62,7 +62,9 @@ def request_ms(engine: PictureEngine, pictures: np.ndarray) -> Metric:
         engine.answers([request])
         took.append(1000 * (time.perf_counter() - began))
     times = np.array(took[5:])
-    low, high = np.quantile([np.median(rows) for rows in np.random.default_rng(0).choice(times, (300, len(times)))], [0.025, 0.975])
+    low, high = np.quantile(
+        [np.median(rows) for rows in np.random.default_rng(0).choice(times, (300, len(times)))], [0.025, 0.975]
+    )
     return Metric(value=float(np.median(times)), low=float(low), high=float(high), n=len(times))
 
 

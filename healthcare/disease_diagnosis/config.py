@@ -46,7 +46,7 @@ class PictureSettings(Strict):
 
 
 class Costs(Strict):
-    """What a wrong answer costs; a missed disease is five times as bad as a false alarm unless a clinic says otherwise."""
+    """What a wrong answer costs; a missed disease five times a false alarm, unless a clinic says otherwise."""
 
     missed: float = Field(5, gt=0)
     false_alarm: float = Field(1, gt=0)

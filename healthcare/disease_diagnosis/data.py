@@ -20,8 +20,16 @@ from common.data.table import read_table
 from common.errors import AuditError, DataError
 from healthcare.disease_diagnosis.config import Config
 from healthcare.disease_diagnosis.fields import Measurement
-from healthcare.disease_diagnosis.knowledge import BREAST, CHEST, CLEVELAND, FACTS, FINDINGS, HEART, NOT_MEASURED
-from healthcare.disease_diagnosis.knowledge import OFFICIAL
+from healthcare.disease_diagnosis.knowledge import (
+    BREAST,
+    CHEST,
+    CLEVELAND,
+    FACTS,
+    FINDINGS,
+    HEART,
+    NOT_MEASURED,
+    OFFICIAL,
+)
 from healthcare.disease_diagnosis.simulator import SIMULATED, simulate
 
 AGE_BANDS = (0, 50, 60, 200)
@@ -231,5 +239,3 @@ def age_band(age: np.ndarray) -> np.ndarray:
     """`below 50`, `50 to 59`, `60 and over` of ages in years (n,)."""
     names = np.array(["below 50", "50 to 59", "60 and over"])
     return names[np.digitize(age, AGE_BANDS[1:-1])]
-
-

@@ -71,7 +71,9 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     sections = [
         Section("Intended use", INTENDED_USE),
         Section("Discrimination", "How well diseased and healthy are told apart.", [plots.roc_pr(test.y, p, event)]),
-        Section("Calibration", "Whether a stated probability is what happens.", [plots.calibration(test.y, p, 5, event)]),
+        Section(
+            "Calibration", "Whether a stated probability is what happens.", [plots.calibration(test.y, p, 5, event)]
+        ),
         decisions(test.y, p, engine.threshold),
         promises(config, test.y, sets, groups),
         *([Section("Other centres", OTHER_CENTRES.format(config.labels_per_site), table=rows)] if rows else []),
@@ -153,8 +155,9 @@ def decisions(y: np.ndarray, p: np.ndarray, threshold: float) -> Section:
     """The decision curve, and errors at the threshold that the costs give."""
     act = p >= threshold
     text = (
-        f"Acting from a probability of {threshold:.2f}, where a missed disease costs {1 / threshold - 1:g} times a false "
-        f"alarm, finds {act[y == 1].mean():.1%} of the diseased and alarms {act[y == 0].mean():.1%} of the healthy."
+        f"Acting from a probability of {threshold:.2f}, where a missed disease costs {1 / threshold - 1:g} times "
+        f"a false alarm, finds {act[y == 1].mean():.1%} of the diseased and alarms "
+        f"{act[y == 0].mean():.1%} of the healthy."
     )
     return Section("Decisions", text, [decision_curve(y, p, threshold)])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -16,7 +17,7 @@ from common.bundle import Bundle
 from common.evaluation import plots
 from common.evaluation.metrics import auc, trivial_floor
 from common.evaluation.page import Section
-from common.evaluation.plot_style import STYLE, page_figure
+from common.evaluation.plot_style import STYLE, WIDTH
 from common.evaluation.report import Metric, Report, Seconds, Slice
 from common.files import sha256
 from common.progress import bar
@@ -24,7 +25,14 @@ from healthcare.disease_diagnosis.config import Config
 from healthcare.disease_diagnosis.data import SIDE, Pictures
 from healthcare.disease_diagnosis.evaluate import check_closed, coverage_name, decisions, promises, report_of
 from healthcare.disease_diagnosis.knowledge import INTENDED_USE
-from healthcare.disease_diagnosis.measure import by_finding, discrimination, promise_kept, share, slices, with_few_labels
+from healthcare.disease_diagnosis.measure import (
+    by_finding,
+    discrimination,
+    promise_kept,
+    share,
+    slices,
+    with_few_labels,
+)
 from healthcare.disease_diagnosis.pictures import PictureEngine, painted
 from healthcare.disease_diagnosis.promise import probability
 from healthcare.disease_diagnosis.typical import UNDONE, Typical
@@ -69,7 +77,9 @@ def evaluate_pictures(
     sections = [
         Section("Intended use", INTENDED_USE),
         Section("Discrimination", "How well ill and healthy are told apart.", [plots.roc_pr(test.y, p, event)]),
-        Section("Calibration", "Whether a stated probability is what happens.", [plots.calibration(test.y, p, 8, event)]),
+        Section(
+            "Calibration", "Whether a stated probability is what happens.", [plots.calibration(test.y, p, 8, event)]
+        ),
         decisions(test.y, p, engine.threshold),
         promises(config, test.y, sets, groups),
         Section("No chests", "Pictures that are refused.", table=refusals(engine.typical, test.picture)),
@@ -129,13 +139,16 @@ def robustness(engine: PictureEngine, test: Pictures) -> list[Slice]:
         raw, _ = looked_at(engine, pictures)
         value = auc(test.y, raw)
         # Intervals stand beside the clean pictures; here the difference is what matters.
-        metrics = {"auc": Metric(value=value, low=value, high=value, n=len(raw)), "accuracy": share((raw > 0) == test.y)}
+        metrics = {
+            "auc": Metric(value=value, low=value, high=value, n=len(raw)),
+            "accuracy": share((raw > 0) == test.y),
+        }
         metrics["refused"] = share(engine.typical.refused(pictures))
         found.append(Slice(name="corruption", group=name, metrics=metrics))
     return found
 
 
-def refusals(typical: Typical, chests: np.ndarray) -> list[dict[str, Metric | str]]:
+def refusals(typical: Typical, chests: np.ndarray) -> list[dict[str, Any]]:
     """How many are refused of chests uint8 (n, 28, 28), of the same turned and inverted, and of photographs."""
     kinds = {"chest X-rays": chests} | {name: turn(chests) for name, turn in UNDONE.items()}
     kinds |= {"photographs": photographs(PHOTOGRAPHS)}
@@ -162,8 +175,7 @@ def gallery(test: Pictures, p: np.ndarray, evidence: np.ndarray) -> Figure:
     right = (p >= 0.5) == test.y
     chosen = [np.flatnonzero((right == good) & (test.y == label))[:2] for good in (True, False) for label in (0, 1)]
     rows = np.concatenate(chosen)
-    figure, axes = page_figure(1.9 * max(1, -(-len(rows) // SHOWN)), 1)
-    figure.clear()
+    figure = Figure(figsize=(WIDTH, 1.9 * max(1, -(-len(rows) // SHOWN))), dpi=100, layout="constrained")
     for place, i in enumerate(rows):
         axis = figure.add_subplot(-(-len(rows) // SHOWN), SHOWN, place + 1)
         axis.imshow(painted(test.picture[i], evidence[i]))

@@ -30,7 +30,7 @@ def measurements_of(content: bytes, fields: Sequence[Measurement]) -> dict[str, 
     found: dict[str, Any] = {}
     for number, entry in enumerate(bundle["entry"]):
         where = f"entry[{number}].resource"
-        resource = entry.get("resource") if isinstance(entry, dict) else None
+        resource: Any = entry.get("resource") if isinstance(entry, dict) else None
         kind = resource.get("resourceType") if isinstance(resource, dict) else None
         if kind == "Patient":
             told = _of_person(resource, where, {field.name for field in fields})
@@ -39,7 +39,9 @@ def measurements_of(content: bytes, fields: Sequence[Measurement]) -> dict[str, 
         else:
             raise InvalidRequest("not a Patient or an Observation", where=where, got=repr(kind), fix="leave it out")
         if twice := sorted(found.keys() & told.keys()):
-            raise InvalidRequest("measured twice", where=where, got=twice[0], expected="one value", fix="send the latest")
+            raise InvalidRequest(
+                "measured twice", where=where, got=twice[0], expected="one value", fix="send the latest"
+            )
         found |= told
     return found
 
@@ -51,7 +53,9 @@ def _parsed(content: bytes) -> dict[str, Any]:
         raise InvalidRequest("not JSON", where="the body", got=str(error)[:80], expected="a FHIR R4 Bundle") from None
     kind = bundle.get("resourceType") if isinstance(bundle, dict) else None
     if kind != "Bundle" or not isinstance(bundle.get("entry"), list):
-        raise InvalidRequest("not a FHIR Bundle", where="resourceType", got=repr(kind), expected="'Bundle' with entries")
+        raise InvalidRequest(
+            "not a FHIR Bundle", where="resourceType", got=repr(kind), expected="'Bundle' with entries"
+        )
     return dict(bundle)
 
 

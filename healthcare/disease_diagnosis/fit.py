@@ -61,7 +61,7 @@ def fit(config: Config, train: Patients) -> Fitted:
 
 
 def held_out(config: Config, train: Patients, panels: int) -> np.ndarray:
-    """float64 (panels, rows): log-odds by models that did not see the row, as if only the tests of a panel were done."""
+    """float64 (panels, rows): log-odds by models that did not see the row, as if with the tests of a panel."""
     found = np.empty((panels, len(train)))
     folds = list(repeated_cv(train.y, train.groups, config.tabular.folds, 1, config.seed))
     with bar("calibrating", len(folds)) as advance:

@@ -41,7 +41,9 @@ def chest_of(content: bytes, where: str, side: int) -> np.ndarray:
         raise InvalidRequest("the picture is too small", where=where, got=got, expected=f"at least {side} x {side}")
     if max(height, width) > MOST_ASPECT * min(height, width):
         expected = f"at most {MOST_ASPECT} times as long as wide"
-        raise InvalidRequest("the picture is too long", where=where, got=got, expected=expected, fix="crop it to the chest")
+        raise InvalidRequest(
+            "the picture is too long", where=where, got=got, expected=expected, fix="crop it to the chest"
+        )
     if grey.std() < FLAT:
         raise InvalidRequest("nothing can be seen", where=where, got="one grey value", expected="a chest X-ray")
     if (height, width) == (side, side):
@@ -96,7 +98,9 @@ def _dicom(content: bytes, where: str) -> np.ndarray:
         raise InvalidRequest("the DICOM cannot be read", where=where, got=str(error)[:80]) from None
     if "PixelData" not in file:
         got = str(file.get("Modality", "no modality"))
-        raise InvalidRequest("a DICOM without pixel data", where=where, got=got, expected="one with PixelData (7FE0,0010)")
+        raise InvalidRequest(
+            "a DICOM without pixel data", where=where, got=got, expected="one with PixelData (7FE0,0010)"
+        )
     kind = str(file.get("PhotometricInterpretation", ""))
     frames = int(file.get("NumberOfFrames", 1) or 1)
     if kind not in ("MONOCHROME1", "MONOCHROME2") or frames != 1:

@@ -100,7 +100,10 @@ def decision_curve(y: np.ndarray, p: np.ndarray, threshold: float) -> Figure:
     axes.plot(thresholds, all_, color=ORANGE, linestyle="--", label="everybody")
     axes.axhline(0, color=GREY, linestyle=":", linewidth=1.2, label="nobody")
     axes.axvline(threshold, color=GREY, linewidth=0.8)
-    gain = float(net_benefit(y, p, np.array([threshold]))[0] - max(0.0, net_benefit(y, np.ones(len(y)), np.array([threshold]))[0]))
+    gain = float(
+        net_benefit(y, p, np.array([threshold]))[0]
+        - max(0.0, net_benefit(y, np.ones(len(y)), np.array([threshold]))[0])
+    )
     title = f"Net benefit at {threshold:.2f}: {gain:+.3f} against the better of everybody and nobody"
     axes.set(xlabel="threshold probability", ylabel="net benefit per patient", title=title, ylim=(-0.05, None))
     axes.legend()

@@ -21,7 +21,7 @@ from healthcare.disease_diagnosis.typical import Typical
 
 MOST_TEXT = 43_000_000
 """Characters of base64."""
-SHOWN = 224
+SHOWN = 112
 """Side of a heat map, pixels."""
 STRONGEST = 6.0
 """Log-odds at which a cell has its full colour: red speaks for disease, blue against it."""

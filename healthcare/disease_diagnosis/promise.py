@@ -16,8 +16,8 @@ from common.evaluation.conformal import Calibration
 from common.evaluation.metrics import Array
 
 FEWEST = 20
-"""Labelled patients of a subgroup below which the whole site answers: 20 promise 90 % with a set that is not everything,
-but one in twenty of such promises would be below 76 %."""
+"""Labelled patients of a subgroup below which the whole site answers: of 20 the second worst sets the
+limit, and one such promise of 90 % in twenty covers less than 76 %."""
 SLOPE, SHIFT = 0.5, 2.0
 """How far a site's calibration may be from the model's own, as deviations of a normal prior: few labels move it little.
 Prevalence differs between centres by 3 in log-odds, slopes by half."""
@@ -69,7 +69,8 @@ class Site:
     @classmethod
     def of(cls, name: str, arrays: Mapping[str, np.ndarray], group: list[str]) -> Site:
         """From what `arrays` gave and the subgroups."""
-        return cls(*(arrays[f"{name}.{key}"] for key in ("shift", "slope", "score")), np.array(group, str))
+        shift, slope, score = (arrays[f"{name}.{key}"] for key in ("shift", "slope", "score"))
+        return cls(shift, slope, score, np.array(group, str))
 
 
 def recalibrated(log_odds: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -26,6 +26,11 @@ def train(config: Config) -> Bundle:
         from healthcare.disease_diagnosis.train_pictures import train_pictures  # needs torch
 
         return train_pictures(config, data)
+    return train_patients(config, data)
+
+
+def train_patients(config: Config, data: Patients) -> Bundle:
+    """Fit on one centre, recalibrate for every other by its few labels."""
     split = data.split(config.centre, config.seed)
     fitted = fit(config, split["train"])
     for name in other_sites(split):

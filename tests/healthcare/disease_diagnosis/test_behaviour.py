@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from common.bundle import newest
+from common.evaluation.metrics import auc
+from common.sandbox import Subject
+from common.vision.images import png, to_base64
+from healthcare.disease_diagnosis import SYSTEM
+from healthcare.disease_diagnosis.augment import Augmented, erased, varied
+from healthcare.disease_diagnosis.config import PictureSettings
+from healthcare.disease_diagnosis.evaluate import evaluate
+from healthcare.disease_diagnosis.evaluate_pictures import CORRUPTIONS, looked_at, photographs
+from healthcare.disease_diagnosis.network import Ensemble, Net, standardised
+from healthcare.disease_diagnosis.typical import UNDONE, Typical
+
+
+def test_a_test_that_was_not_done_changes_the_answer_not_its_order_of_magnitude(heart, patients):
+    """Directional: leaving a test out moves the probability towards what the other tests say, never to the opposite."""
+    columns = patients.rows(patients.site == "cleveland").columns()
+    whole = heart.engine.probabilities(columns)
+    columns["thal"] = np.full(len(whole), None, object)
+    without = heart.engine.probabilities(columns)
+    assert np.corrcoef(whole, without)[0, 1] > 0.9
+    assert (whole != without).any()
+
+
+def test_larger_and_more_irregular_nuclei_are_more_malignant(breast, config):
+    from healthcare.disease_diagnosis.data import load
+
+    columns = load(config).columns()
+    before = breast.engine.probabilities(columns)
+    worse = {name: v * (1.3 if name.startswith("worst_") else 1.0) for name, v in columns.items()}
+    assert breast.engine.probabilities(worse).mean() > before.mean() + 0.1
+
+
+def test_exposure_hardly_moves_a_chest(chest, chests):
+    raw, _ = looked_at(chest.engine, chests.picture[:40])
+    darker, _ = looked_at(chest.engine, np.round(0.6 * chests.picture[:40] + 20).astype(np.uint8))
+    assert np.abs(raw - darker).mean() < 0.1 * raw.std() + 0.2
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_corrupted_chests_are_still_told_apart(chest, chests, name):
+    test = chests.split()["test"]
+    pictures = np.clip(np.round(CORRUPTIONS[name](test.picture.astype(float))), 0, 255).astype(np.uint8)
+    raw, _ = looked_at(chest.engine, pictures)
+    assert auc(test.y, raw) > 0.8
+
+
+def test_what_is_no_chest_is_refused_and_what_was_done_to_one_is_named(chest, chests):
+    typical, test = chest.engine.typical, chests.split()["test"].picture
+    assert typical.refused(test).mean() < 0.15
+    assert typical.refused(photographs(40)).mean() > 0.9
+    for name, undo in UNDONE.items():
+        done = {"turned to the right": "turned to the left", "turned to the left": "turned to the right"}.get(
+            name, name
+        )
+        changed = undo(test)
+        assert typical.refused(changed).mean() > 0.9
+        assert [typical.remedy(one) for one in changed[:10]].count(done) >= 8
+
+
+def test_what_is_typical_survives_being_written_down(chest, chests):
+    typical = chest.engine.typical
+    again = Typical.of(typical.arrays())
+    assert (again.p_value(chests.picture[:9]) == typical.p_value(chests.picture[:9])).all()
+
+
+def test_the_exported_ensemble_is_torch_s(chest, chests, home):
+    from common.bundle import load_bundle
+
+    folder = newest(SYSTEM.name)
+    bundle = load_bundle(folder)
+    if "weights.safetensors" not in bundle.manifest.files:
+        pytest.skip("the newest bundle is of measurements")
+    nets = [Net((8, 16, 32), (1, 1, 1))]
+    ensemble = Ensemble(nets)
+    ensemble.load_state_dict({k: torch.from_numpy(v) for k, v in bundle.arrays("weights.safetensors").items()})
+    raw, evidence = looked_at(chest.engine, chests.picture[:5])
+    with torch.no_grad():
+        ours, maps = ensemble.eval()(torch.from_numpy(chests.picture[:5]).float()[:, None] / 255)
+    assert raw == pytest.approx(ours.numpy(), abs=1e-4)
+    assert evidence == pytest.approx(maps.numpy(), abs=1e-3)
+    assert maps.mean((1, 2)).numpy() == pytest.approx(ours.numpy(), abs=1e-5)
+
+
+def test_one_chest_takes_less_than_twenty_milliseconds(chest, chests):
+    requests = [chest.request(picture=to_base64(png(one)), any_picture=True) for one in chests.picture[:20]]
+    took = []
+    for request in requests:
+        began = time.perf_counter()
+        chest.predict([request])
+        took.append(time.perf_counter() - began)
+    assert np.median(took) < 0.02
+
+
+def test_augmented_pictures_stay_pictures_and_labels_stay_between_nought_and_one(chests):
+    torch.manual_seed(0)
+    x = torch.from_numpy(chests.picture[:64]).float()[:, None] / 255
+    seen = varied(x)
+    assert seen.shape == x.shape
+    assert 0 <= seen.min() <= seen.max() <= 1
+    assert (seen != x).any(dim=(1, 2, 3)).all()
+    covered = erased(standardised(x).clone(), 1.0)
+    assert (covered == 0).flatten(1).sum(1).min() >= 16
+    settings = PictureSettings(mixup=0.4, smoothing=0.1)
+    examples = Augmented(x, torch.from_numpy(chests.y[:64]).float(), settings)
+    labels = torch.stack([y for _, y in examples.__getitems__(list(range(64)))])
+    assert 0.05 <= labels.min() <= labels.max() <= 0.95
+    assert examples[3][0].shape == (1, 28, 28)
+
+
+@pytest.mark.usefixtures("home")
+def test_the_report_of_chests_is_of_the_closed_part(chest_config, chest, chests):
+    from common.bundle import load_bundle
+
+    with Subject(SYSTEM):
+        pass
+    bundle = load_bundle(newest(SYSTEM.name))
+    if bundle.manifest.config["dataset"] != chest_config.dataset:
+        pytest.skip("the newest bundle is of measurements")
+    report, sections = evaluate(bundle)
+    assert report.simulated
+    assert report.metrics["auc"].n == len(chests.split()["test"])
+    assert {slice_.group for slice_ in report.slices if slice_.name == "corruption"} == set(CORRUPTIONS)
+    assert [section.title for section in sections][:2] == ["Intended use", "Discrimination"]

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from common.data.card import load_card
+from common.data.check import check_any
+from common.errors import AuditError
+from healthcare.disease_diagnosis import data as room
+from healthcare.disease_diagnosis.config import Config
+from healthcare.disease_diagnosis.data import OFFICIAL, Pictures, check_labels, load
+from healthcare.disease_diagnosis.knowledge import BREAST, CHEST, HEART
+from healthcare.disease_diagnosis.simulator import simulate
+
+
+def labels(diseased: int, healthy: int) -> np.ndarray:
+    return np.repeat([True, False], [diseased, healthy])
+
+
+def test_cleveland_s_own_labels_pass():
+    check_labels(labels(139, 164), "cleveland")
+
+
+@pytest.mark.parametrize(("diseased", "healthy"), [(165, 138), (164, 139), (526, 499)])
+def test_copies_with_inverted_labels_are_named_by_their_counts(diseased, healthy):
+    with pytest.raises(
+        AuditError, match=rf"heart.csv: the labels are inverted.*diseased {diseased}, healthy {healthy}"
+    ):
+        check_labels(labels(diseased, healthy), "heart.csv")
+
+
+def test_a_copy_that_lost_patients_is_refused_without_calling_it_inverted():
+    with pytest.raises(AuditError, match="other labels than the source's: got diseased 137, healthy 160"):
+        check_labels(labels(137, 160), "heart.csv")
+
+
+def test_breast_cancer_needs_no_file_and_malignant_is_the_event(home):
+    found = load(Config(dataset=BREAST))
+    assert (found.y.sum(), len(found)) == (212, 569)
+    assert found.findings == ("benign", "malignant")
+    assert found.frame["worst_area"][found.y == 1].mean() > 2 * found.frame["worst_area"][found.y == 0].mean()
+
+
+@pytest.mark.usefixtures("real_data")
+def test_four_centres_have_the_labels_of_the_source_and_nothing_measured_is_zero():
+    found = load(Config(dataset=HEART))
+    counts = {str(site): found.y[found.site == site].tolist().count(1) for site in np.unique(found.site)}
+    assert counts == {"cleveland": 139, "hungary": 106, "switzerland": 115, "va": 149}
+    assert found.frame["chol"].min() > 50
+    assert found.frame["chol"][found.site == "switzerland"].isna().all()
+    assert found.frame["thal"][found.site == "hungary"].map(lambda word: word is None).sum() == 266
+    assert set(found.frame["sex"]) == {"female", "male"}
+    assert check_any(HEART)[1] == "uci-heart-disease: 920 rows agree with the card."
+
+
+@pytest.mark.usefixtures("real_data")
+def test_the_official_pictures_come_from_two_altered_copies():
+    found = load(Config(dataset=CHEST))
+    counts = {name: tuple(np.bincount(found.y[found.part == name]).tolist()) for name in OFFICIAL}
+    assert counts == OFFICIAL
+    split = found.split()
+    assert len(split["train"]) < 4708  # what stands in val too is left out
+    assert not {p.tobytes() for p in split["train"].picture} & {p.tobytes() for p in split["test"].picture}
+    assert len(check_any(CHEST)[0].findings) == 8
+
+
+def test_one_copy_alone_is_not_the_official_split(tmp_path):
+    parts = {}
+    for name, (normal, ill) in {"train": (388, 3494), "val": (135, 389), "test": (234, 390)}.items():
+        parts[f"{name}_images"] = np.zeros((normal + ill, 28, 28), np.uint8)
+        parts[f"{name}_labels"] = np.repeat([0, 1], [normal, ill])[:, None]
+    path = tmp_path / "copy.npz"
+    np.savez(path, **parts)
+    card = load_card(CHEST)
+    with pytest.raises(AuditError, match=r"pneumoniamnist, part train.*not the official split: got \(388, 3494\)"):
+        room._pictures(card, {file.path: path for file in card.files})
+
+
+def test_a_split_keeps_the_centre_apart_and_never_mixes_train_and_test(patients):
+    split = patients.split("cleveland", 0)
+    assert list(split) == ["train", "test", "elsewhere"]
+    assert not set(split["train"].row) & set(split["test"].row)
+    assert set(split["train"].site) == set(split["test"].site) == {"cleveland"}
+    assert len(split["train"]) + len(split["test"]) + len(split["elsewhere"]) == len(patients)
+
+
+def test_pictures_that_stand_in_a_later_part_leave_train():
+    picture, y = simulate(6, 0)
+    picture[4] = picture[0]
+    part = np.array(["train", "train", "train", "val", "val", "test"], object)
+    split = Pictures("x", picture, y, part, ("a", "b"), "", "", "").split()
+    assert [len(split[name]) for name in ("train", "val", "test")] == [2, 2, 1]
+
+
+def test_the_simulator_repeats_with_its_seed():
+    (first, y), (again, _), (other, _) = simulate(50, 3), simulate(50, 3), simulate(50, 4)
+    assert (first == again).all()
+    assert (first != other).any()
+    assert 0.3 < y.mean() < 0.9
