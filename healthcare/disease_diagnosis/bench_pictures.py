@@ -14,12 +14,13 @@ from healthcare.disease_diagnosis.config import Config
 from healthcare.disease_diagnosis.data import Pictures
 from healthcare.disease_diagnosis.evaluate import published, report_of
 from healthcare.disease_diagnosis.evaluate_pictures import floor_of, looked_at, metrics_of, robustness
+from healthcare.disease_diagnosis.fit_pictures import fit_ensemble, log_odds
 from healthcare.disease_diagnosis.measure import by_finding, slices
 from healthcare.disease_diagnosis.network import Ensemble
 from healthcare.disease_diagnosis.pictures import PictureEngine
 from healthcare.disease_diagnosis.promise import probability
 from healthcare.disease_diagnosis.serve import DiagnosisPredictor
-from healthcare.disease_diagnosis.train_pictures import fit_ensemble, log_odds, save
+from healthcare.disease_diagnosis.train import save_pictures
 
 TIMED = 50
 """Requests, after some to warm up."""
@@ -30,7 +31,7 @@ def bench_pictures(config: Config, preset: str, data: Pictures, loaded: float) -
     started = time.perf_counter()
     split = data.split()
     ensemble = fit_ensemble(config, split["train"])
-    bundle = save(config, data, split, ensemble)
+    bundle = save_pictures(config, data, split, ensemble)
     trained = time.perf_counter()
     engine: PictureEngine = DiagnosisPredictor.load(bundle).engine
     test = split["test"]

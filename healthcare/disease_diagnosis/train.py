@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,10 +11,13 @@ from common.evaluation.stability import reference_histogram
 from common.files import sha256
 from healthcare.disease_diagnosis import SYSTEM
 from healthcare.disease_diagnosis.config import Config
-from healthcare.disease_diagnosis.data import Patients, load
+from healthcare.disease_diagnosis.data import Patients, Pictures, load
 from healthcare.disease_diagnosis.fit import Fitted, fit
 from healthcare.disease_diagnosis.knowledge import INTENDED_USE
 from healthcare.disease_diagnosis.promise import probability, site_of
+
+if TYPE_CHECKING:
+    from healthcare.disease_diagnosis.network import Ensemble
 
 EXAMPLES = 5
 
@@ -23,10 +26,18 @@ def train(config: Config) -> Bundle:
     """Load, split, fit, calibrate, promise and save; the test part is not looked at."""
     data = load(config)
     if not isinstance(data, Patients):
-        from healthcare.disease_diagnosis.train_pictures import train_pictures  # needs torch
+        from healthcare.disease_diagnosis.fit_pictures import fit_ensemble  # needs torch
 
-        return train_pictures(config, data)
+        parts = data.split()
+        return save_pictures(config, data, parts, fit_ensemble(config, parts["train"]))
     return train_patients(config, data)
+
+
+def save_pictures(config: Config, data: Pictures, split: dict[str, Pictures], ensemble: Ensemble) -> Bundle:
+    """The bundle of an ensemble fitted on `split["train"]`."""
+    from healthcare.disease_diagnosis.fit_pictures import contents
+
+    return save_bundle(SYSTEM, config, **contents(config, data, split, ensemble))
 
 
 def train_patients(config: Config, data: Patients) -> Bundle:

@@ -1,4 +1,4 @@
-"""From chest X-rays to a bundle: an ensemble of nets, exported to ONNX, its promise, and what looks like a chest."""
+"""How chest X-rays are learnt: an ensemble of nets, exported to ONNX, its promise, and what looks like a chest."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.bundle import Bundle, save_bundle
 from common.evaluation.metrics import auc, brier
 from common.evaluation.stability import reference_histogram
 from common.files import sha256
 from common.training.loop import fit_dataset
 from common.vision.images import png, to_base64
 from common.vision.quality import quality
-from healthcare.disease_diagnosis import SYSTEM
 from healthcare.disease_diagnosis.augment import Augmented
 from healthcare.disease_diagnosis.config import Config
 from healthcare.disease_diagnosis.data import SIDE, Pictures
@@ -28,13 +26,6 @@ from healthcare.disease_diagnosis.typical import Typical
 
 EXAMPLES = 4
 TOGETHER = 256
-
-
-def train_pictures(config: Config, data: Pictures) -> Bundle:
-    """Fit on train, promise on val, and save; the test part is not looked at."""
-    split = data.split()
-    ensemble = fit_ensemble(config, split["train"])
-    return save(config, data, split, ensemble)
 
 
 def fit_ensemble(config: Config, train: Pictures) -> Ensemble:
@@ -77,8 +68,8 @@ def site_of_val(raw: np.ndarray, y: np.ndarray) -> Site:
     return Site(np.zeros(1), np.ones(1), np.where(y == 1, 1 - p, p)[None], np.full(len(y), ""))
 
 
-def save(config: Config, data: Pictures, split: dict[str, Pictures], ensemble: Ensemble) -> Bundle:
-    """The bundle of a fitted ensemble; promises by val and keeps the test part closed."""
+def contents(config: Config, data: Pictures, split: dict[str, Pictures], ensemble: Ensemble) -> dict[str, Any]:
+    """What the bundle of a fitted ensemble holds, as `save_bundle` takes it; val promises, test stays closed."""
     train, val = split["train"], split["val"]
     raw = log_odds(ensemble, val.picture)
     site, typical = site_of_val(raw, val.y), Typical.fit(train.picture, val.picture)
@@ -91,16 +82,14 @@ def save(config: Config, data: Pictures, split: dict[str, Pictures], ensemble: E
         "valid_refused": float(typical.refused(val.picture).mean()),
         "threshold": config.costs.threshold,
     }
-    return save_bundle(
-        SYSTEM,
-        config,
-        arrays={
+    return {
+        "arrays": {
             "weights.safetensors": {name: value.numpy() for name, value in ensemble.state_dict().items()},
             "sites.safetensors": site.arrays("val"),
             "typical.safetensors": typical.arrays(),
         },
-        files={"model.onnx": export(ensemble)},
-        preprocess={
+        "files": {"model.onnx": export(ensemble)},
+        "preprocess": {
             "kind": "pictures",
             "side": SIDE,
             "findings": data.findings,
@@ -109,18 +98,18 @@ def save(config: Config, data: Pictures, split: dict[str, Pictures], ensemble: E
             "sites": {"val": site.group.tolist()},
             "intended_use": INTENDED_USE,
         },
-        metrics=metrics,
-        data={
+        "metrics": metrics,
+        "data": {
             "cards": [{"id": data.id, "title": data.title, "licence": data.licence, "sha256": data.sha256}],
             "simulated": data.simulated,
             "split": "train, val and test as published; pictures of train that stand in the others too are left out",
             "notes": [f"intended use: {INTENDED_USE}"],
             "test_rows_sha256": sha256(split["test"].picture.tobytes()),
         },
-        reference={"probability": reference_histogram(p)}
+        "reference": {"probability": reference_histogram(p)}
         | {name: reference_histogram([one[name] for one in light]) for name in light[0]},
-        examples=_examples(train, typical),
-    )
+        "examples": _examples(train, typical),
+    }
 
 
 def _examples(train: Pictures, typical: Typical) -> list[dict[str, Any]]:
