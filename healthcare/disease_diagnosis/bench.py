@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 from sklearn.impute import SimpleImputer
@@ -25,7 +26,6 @@ from common.progress import bar
 from healthcare.disease_diagnosis.config import RECIPES, Config
 from healthcare.disease_diagnosis.data import Patients, Pictures, load
 from healthcare.disease_diagnosis.evaluate import published, report_of
-from healthcare.disease_diagnosis.fields import Member
 from healthcare.disease_diagnosis.fit import fit_linear
 from healthcare.disease_diagnosis.knowledge import BREAST, HEART
 from healthcare.disease_diagnosis.measure import sensitivity_at, with_few_labels
@@ -34,12 +34,13 @@ FOLDS, REPEATS = 10, 5
 DRAWS = 200
 """Of the few labels of a centre: which forty they are changes its coverage by five points."""
 PROTOCOL = {HEART: "cleveland-10x5", BREAST: "10x5"}
-RIVALS: dict[str, tuple[Member, ...]] = {
-    "logistic alone": ("logistic",),
-    "additive alone": ("additive",),
-    "boosting": ("boosting",),
-    "with boosting": ("logistic", "additive", "boosting"),
+RIVALS: dict[str, dict[str, Any]] = {
+    "logistic alone": {"members": ("logistic",)},
+    "additive alone": {"members": ("additive",)},
+    "boosting": {"members": ("boosting",)},
+    "stacked with boosting": {"members": ("logistic", "additive", "boosting"), "stacked": True},
 }
+"""What stands beside ours, changes of its settings."""
 METRICS: dict[str, MetricFunction] = {
     "auc": BINARY["auc"],
     "brier": BINARY["brier"],
@@ -79,9 +80,7 @@ def _folds(config: Config, preset: str, data: Patients, loaded: float) -> Report
     own = data.rows(data.site == config.centre) if config.centre in data.site else data
     started = time.perf_counter()
     models = {"ours": config, "logistic regression": None} | {
-        name: config.model_copy(update={"tabular": config.tabular.model_copy(update={"members": members})})
-        for name, members in RIVALS.items()
-        if members != config.tabular.members
+        name: _with(config, changes) for name, changes in RIVALS.items()
     }
     scores: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in models}
     with bar(f"{data.id} {PROTOCOL[data.id]}", FOLDS * REPEATS) as advance:
@@ -108,6 +107,10 @@ def _folds(config: Config, preset: str, data: Patients, loaded: float) -> Report
         slices=_slices(own, scores["ours"]),
         seconds=Seconds(data=loaded, train=trained - started, evaluate=time.perf_counter() - trained),
     )
+
+
+def _with(config: Config, changes: dict[str, Any]) -> Config:
+    return config.model_copy(update={"tabular": config.tabular.model_copy(update=changes)})
 
 
 def _metric(y: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]], name: str, repeats: int = 300) -> Metric:
@@ -151,10 +154,7 @@ def _external(config: Config, preset: str, home: Patients, site: Patients, loade
     metrics = {name: bootstrap(site.y, p, METRICS[name]) for name in ("auc", "brier")}
     metrics |= with_few_labels(raw, site.y, site.sex, cuts, config.coverage)
     rivals = {"logistic regression": baseline(home, site)} | {
-        f"{members[0]} alone": _probability(
-            config.model_copy(update={"tabular": config.tabular.model_copy(update={"members": members})}), home, site
-        )
-        for members in (("logistic",), ("additive",), ("boosting",))
+        name: _probability(_with(config, changes), home, site) for name, changes in RIVALS.items()
     }
     return report_of(
         config,

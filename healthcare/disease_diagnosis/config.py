@@ -19,9 +19,10 @@ from healthcare.disease_diagnosis.fields import Member
 
 
 class TabularSettings(Strict):
-    """Members whose log-odds are averaged; each is a ridge regression, or boosted steps, on a basis of its own."""
+    """Members whose log-odds are averaged or stacked; each a ridge regression, or boosted steps, on its own basis."""
 
     members: tuple[Member, ...] = Field(("logistic", "additive"), min_length=1)
+    stacked: bool = Field(False, description="weigh the members by inner folds instead of alike")
     logarithm: bool = Field(False, description="numbers are skewed: take logarithms first")
     logistic_c: float = Field(0.3, gt=0, description="inverse penalty (scikit-learn's C)")
     additive_c: float = Field(0.1, gt=0)
@@ -75,6 +76,7 @@ class Config(Strict):
 RECIPES: dict[str, dict[str, Any]] = {
     "breast-cancer-wisconsin": {
         "dataset": "breast-cancer-wisconsin",
+        "coverage": 0.98,
         "tabular": {"members": ("logistic", "kernel"), "logarithm": True, "logistic_c": 1.0},
     },
     "uci-heart-disease": {"dataset": "uci-heart-disease"},

@@ -11,9 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from common.data.split import repeated_cv
 from common.training.boosting import Boosting, fit_boosting
 from healthcare.disease_diagnosis.basis import Basis, Columns
 from healthcare.disease_diagnosis.config import TabularSettings
@@ -40,14 +42,41 @@ class Task:
         chosen = np.array(sorted(set(panels)))
         weights = np.zeros((len(chosen), matrix.shape[1]))
         intercepts = np.zeros(len(chosen))
+        shares = self.stacked() if self.settings.stacked else np.full(len(self.settings.members), self._equal)
         for place, panel in enumerate(chosen):
             there = np.array([owner not in test_of or panel >> test_of[owner] & 1 for owner in owners], bool)
-            for member in self.settings.members:
+            for member, share in zip(self.settings.members, shares, strict=True):
                 own = np.flatnonzero(there & (np.array(members) == member))
                 weight, intercept = self._member(member, matrix[:, own])
-                weights[place, own] = weight / len(self.settings.members)
-                intercepts[place] += intercept / len(self.settings.members)
+                weights[place, own] = share * weight
+                intercepts[place] += share * intercept
         return Linear(self.basis, chosen, weights, intercepts)
+
+    @property
+    def _equal(self) -> float:
+        return 1 / len(self.settings.members)
+
+    def stacked(self) -> np.ndarray:
+        """Shares of the members (members,), none negative, 1 in all, that suit unseen rows best.
+
+        Stacked generalisation (Wolpert, 1992; Breiman, 1996) by log loss over inner folds, with all tests done.
+        """
+        raw = np.empty((len(self.settings.members), len(self.y)))
+        for _, fitted_on, judged in repeated_cv(self.y, None, self.settings.folds, 1, self.seed):
+            train, rest = ({n: v[rows] for n, v in self.columns.items()} for rows in (fitted_on, judged))
+            for place, member in enumerate(self.settings.members):
+                alone = self.settings.model_copy(update={"members": (member,), "stacked": False})
+                basis = Basis.fit(self.basis.fields, train, alone, self.seed)
+                everything = [2 ** len(basis.tests) - 1]
+                model = Task(basis, train, self.y[fitted_on], alone, self.seed).fit(everything)
+                raw[place, judged] = model.log_odds(rest, np.zeros(len(judged), int))
+
+        def loss(shares: np.ndarray) -> float:
+            return float(np.logaddexp(0, np.where(self.y == 1, -1, 1) * (shares @ raw)).mean())
+
+        start = np.full(len(raw), self._equal)
+        found = np.asarray(minimize(loss, start, bounds=[(0, None)] * len(raw), method="L-BFGS-B").x)
+        return found / found.sum() if found.any() else start  # how sure to be is the calibration's part
 
     def _member(self, member: Member, x: np.ndarray) -> tuple[np.ndarray, float]:
         """Weights and intercept, log-odds."""

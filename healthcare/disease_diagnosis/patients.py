@@ -39,15 +39,18 @@ class PatientEngine:
 
     def answers(self, batch: Sequence[BaseModel]) -> list[Diagnosis]:
         """Diagnoses in the order of the batch."""
-        if not batch:
+        return self.answers_of([request.__dict__ for request in batch])
+
+    def answers_of(self, records: Sequence[Mapping[str, Any]]) -> list[Diagnosis]:
+        """Diagnoses of records by field, missing None, in their order."""
+        if not records:
             return []
-        columns = columns_of([request.__dict__ for request in batch], self.fields)
+        columns = columns_of(records, self.fields)
         place = self.linear.place(columns)
         raw = self.linear.log_odds(columns, place)
         names, parts = self.linear.contributions(columns, self.centre)
         return [
-            self._answer(request.__dict__, raw[i : i + 1], place[i : i + 1], names, parts[i])
-            for i, request in enumerate(batch)
+            self._answer(record, raw[i : i + 1], place[i : i + 1], names, parts[i]) for i, record in enumerate(records)
         ]
 
     def _answer(

@@ -77,7 +77,11 @@ class DiagnosisPredictor:
 
         engine = self._patients
         plain = {name: _words(*values) if isinstance(values, tuple) else values for name, values in columns.items()}
-        answers = engine.answers([_record(plain, i) for i in range(len(next(iter(plain.values()))))])
+        rows = zip(*(values.tolist() for values in plain.values()), strict=True)
+        # NaN is the only value that is not itself.
+        answers = engine.answers_of(
+            [{k: None if v != v else v for k, v in zip(plain, row, strict=True)} for row in rows]
+        )
         return pyarrow.table(
             {
                 "probability": [_chance(answer, engine.findings[1]) for answer in answers],
@@ -113,16 +117,6 @@ class DiagnosisPredictor:
         body = {"content": {"application/json": {"schema": {"type": "object", "description": "FHIR R4 Bundle"}}}}
         router.post("/fhir", summary=summary, openapi_extra={"requestBody": body})(fhir)
         return router
-
-
-class _Row(dict[str, Any]):
-    """A row of a table as a request: what engines read of one."""
-
-
-def _record(columns: Mapping[str, np.ndarray], i: int) -> Any:
-    row = _Row({name: values[i] for name, values in columns.items()})
-    row.__dict__.update({name: None if value != value else value for name, value in row.items()})
-    return row
 
 
 def _words(codes: np.ndarray, levels: Sequence[Any]) -> np.ndarray:

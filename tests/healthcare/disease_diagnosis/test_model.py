@@ -105,3 +105,17 @@ def test_fit_calibrates_every_choice_of_tests(cleveland, heart_config):
     assert found.metrics["valid_auc"] > 0.85
     few, all_ = site.score[0], site.score[63]
     assert np.nanmean(few) > np.nanmean(all_)  # fewer tests, less certainty
+
+
+def test_stacked_members_share_the_weight_and_none_counts_against_the_others(cleveland, heart_config):
+    settings = with_members(heart_config, "logistic", "additive", "boosting")
+    settings = settings.model_copy(update={"stacked": True, "rounds": 20})
+    basis = Basis.fit(cleveland.fields, cleveland.columns(), settings, 0)
+    task = Task(basis, cleveland.columns(), cleveland.y, settings, 0)
+    shares = task.stacked()
+    assert shares.sum() == pytest.approx(1)
+    assert (shares >= 0).all()
+    columns, place = cleveland.columns(), np.zeros(len(cleveland), int)
+    alone = [fitted(cleveland, with_members(heart_config, m), [63]) for m in ("logistic", "additive")]
+    stacked = auc(cleveland.y, task.fit([63]).log_odds(columns, place))
+    assert stacked > min(auc(cleveland.y, model.log_odds(columns, place)) for model in alone) - 0.01
