@@ -15,7 +15,7 @@ from sklearn.datasets import load_sample_images
 
 from common.bundle import Bundle
 from common.evaluation import plots
-from common.evaluation.metrics import auc, trivial_floor
+from common.evaluation.metrics import auc, bootstrap, trivial_floor
 from common.evaluation.page import Section
 from common.evaluation.plot_style import STYLE, WIDTH
 from common.evaluation.report import Metric, Report, Seconds, Slice
@@ -35,7 +35,7 @@ from healthcare.disease_diagnosis.measure import (
 )
 from healthcare.disease_diagnosis.pictures import PictureEngine, painted
 from healthcare.disease_diagnosis.promise import probability
-from healthcare.disease_diagnosis.typical import UNDONE, Typical
+from healthcare.disease_diagnosis.typical import DONE, Typical
 
 PHOTOGRAPHS = 200
 FEW, DRAWS = 60, 100
@@ -137,12 +137,7 @@ def robustness(engine: PictureEngine, test: Pictures) -> list[Slice]:
     for name, corrupt in CORRUPTIONS.items():
         pictures = np.clip(np.round(corrupt(test.picture.astype(float))), 0, 255).astype(np.uint8)
         raw, _ = looked_at(engine, pictures)
-        value = auc(test.y, raw)
-        # Intervals stand beside the clean pictures; here the difference is what matters.
-        metrics = {
-            "auc": Metric(value=value, low=value, high=value, n=len(raw)),
-            "accuracy": share((raw > 0) == test.y),
-        }
+        metrics = {"auc": bootstrap(test.y, raw, auc, repeats=200), "accuracy": share((raw > 0) == test.y)}
         metrics["refused"] = share(engine.typical.refused(pictures))
         found.append(Slice(name="corruption", group=name, metrics=metrics))
     return found
@@ -150,7 +145,7 @@ def robustness(engine: PictureEngine, test: Pictures) -> list[Slice]:
 
 def refusals(typical: Typical, chests: np.ndarray) -> list[dict[str, Any]]:
     """How many are refused of chests uint8 (n, 28, 28), of the same turned and inverted, and of photographs."""
-    kinds = {"chest X-rays": chests} | {name: turn(chests) for name, turn in UNDONE.items()}
+    kinds = {"chest X-rays": chests} | {name: turn(chests) for name, turn in DONE.items()}
     kinds |= {"photographs": photographs(PHOTOGRAPHS)}
     kinds |= {"noise": np.random.default_rng(0).integers(0, 256, chests.shape, dtype=np.uint8)}
     return [{"what": name, "refused": share(typical.refused(pictures))} for name, pictures in kinds.items()]

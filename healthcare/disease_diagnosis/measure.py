@@ -100,11 +100,9 @@ def decision_curve(y: np.ndarray, p: np.ndarray, threshold: float) -> Figure:
     axes.plot(thresholds, all_, color=ORANGE, linestyle="--", label="everybody")
     axes.axhline(0, color=GREY, linestyle=":", linewidth=1.2, label="nobody")
     axes.axvline(threshold, color=GREY, linewidth=0.8)
-    gain = float(
-        net_benefit(y, p, np.array([threshold]))[0]
-        - max(0.0, net_benefit(y, np.ones(len(y)), np.array([threshold]))[0])
-    )
-    title = f"Net benefit at {threshold:.2f}: {gain:+.3f} against the better of everybody and nobody"
+    at = np.array([threshold])
+    gain = float(net_benefit(y, p, at)[0] - max(0.0, net_benefit(y, np.ones(len(y)), at)[0]))
+    title = f"Net benefit at {threshold:.2f}: {gain:+.3f} against all or nobody"
     axes.set(xlabel="threshold probability", ylabel="net benefit per patient", title=title, ylim=(-0.05, None))
     axes.legend()
     figure.set_label(title + ".")

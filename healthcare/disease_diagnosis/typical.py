@@ -12,13 +12,16 @@ COMPONENTS = 40
 REFUSED = 0.01
 """Share of genuine pictures that is refused, at most."""
 PARTS = ("mean", "components", "spread", "scale", "held_out", "advantages")
-UNDONE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "turned to the right": partial(np.rot90, k=1, axes=(1, 2)),
+DONE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "turned to the right": partial(np.rot90, k=-1, axes=(1, 2)),
     "upside down": partial(np.rot90, k=2, axes=(1, 2)),
-    "turned to the left": partial(np.rot90, k=3, axes=(1, 2)),
+    "turned to the left": partial(np.rot90, k=1, axes=(1, 2)),
     "inverted": lambda pictures: 255 - pictures,
 }
-"""What may have been done to pictures (n, h, w), and how it is undone."""
+"""What may have been done to pictures (n, h, w)."""
+OPPOSITE = {"turned to the right": "turned to the left", "turned to the left": "turned to the right"}
+"""What undoes it, where it is not the same again."""
+UNDONE = {name: DONE[OPPOSITE.get(name, name)] for name in DONE}
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,14 @@ def chests(chest_config):
 
 
 @pytest.fixture(scope="session")
-def chest(home, chest_config) -> DiagnosisPredictor:
+def chest_bundle(home, chest_config):
     """Trained on simulated chests."""
-    return DiagnosisPredictor.load(train(chest_config))
+    return train(chest_config)
+
+
+@pytest.fixture(scope="session")
+def chest(chest_bundle) -> DiagnosisPredictor:
+    return DiagnosisPredictor.load(chest_bundle)
 
 
 @pytest.fixture(scope="session")
