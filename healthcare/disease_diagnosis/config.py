@@ -61,7 +61,10 @@ class Costs(Strict):
 class Config(Strict):
     """One training run."""
 
-    dataset: str = Field("breast-cancer-wisconsin", description="or uci-heart-disease, pneumoniamnist, chest-simulated")
+    dataset: str = Field(
+        "breast-cancer-wisconsin",
+        description="or uci-heart-disease, pneumoniamnist, chest-simulated, or a CSV: a copy of Cleveland",
+    )
     seed: int = 0
     centre: str = Field("cleveland", description="where a model of several centres is fitted")
     labels_per_site: int = Field(40, ge=0, description="labelled patients of each other centre, to recalibrate with")

@@ -3,6 +3,7 @@ simulator of chests."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from common.data.schema import check_schema
 from common.data.split import check_split, group_of_duplicates, stratified_split
 from common.data.table import read_table
 from common.errors import AuditError, DataError
+from common.files import sha256
 from healthcare.disease_diagnosis.config import Config
 from healthcare.disease_diagnosis.fields import Measurement
 from healthcare.disease_diagnosis.knowledge import (
@@ -128,15 +130,39 @@ def load(config: Config) -> Patients | Pictures:
         for name, index in stratified_split(y, None, PARTS, config.seed).items():
             part[index] = name
         return Pictures(SIMULATED, picture, y, part, FINDINGS[CHEST], "", "Simulated chests", "none needed", True)
+    if config.dataset.endswith(".csv"):
+        return _copy(Path(config.dataset).expanduser())
     card = load_card(config.dataset)
-    return _pictures(card, fetch(card)) if card.id == CHEST else _patients(card, read_table(card, fetch(card)))
-
-
-def _patients(card: DatasetCard, frame: pd.DataFrame) -> Patients:
     if card.id not in FINDINGS:
         raise DataError("no such data set in this system", got=card.id, expected=f"one of {', '.join(FINDINGS)}")
+    if card.id == CHEST:
+        return _pictures(card, fetch(card))
+    frame = read_table(card, fetch(card))
     check_schema(frame, card)
     audit(frame, card).raise_on_error()
+    return _patients(card, frame, data_sha256(card))
+
+
+def _copy(path: Path) -> Patients:
+    """A copy of Cleveland's patients of one's own, with or without a header, its columns in the order of the source.
+
+    Refused when its labels are inverted or others, or when it writes other codes.
+    """
+    card = load_card(HEART)
+    names = [column.name for column in card.columns if column.name != card.stacked]
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", where=str(path)) from None
+    header = 0 if content[:1].isalpha() else None
+    frame = pd.read_csv(io.BytesIO(content), header=header, names=names, na_values=["?"])
+    check_labels(frame[card.target].gt(0).to_numpy(), str(path))
+    frame = frame.assign(site="cleveland")
+    check_schema(frame, card)
+    return _patients(card, frame, sha256(content))
+
+
+def _patients(card: DatasetCard, frame: pd.DataFrame, fingerprint: str) -> Patients:
     fields = fields_of(card)
     site = frame["site"].to_numpy(str) if card.stacked else np.full(len(frame), "")
     if card.id == HEART:
@@ -156,7 +182,7 @@ def _patients(card: DatasetCard, frame: pd.DataFrame) -> Patients:
         sex=measured["sex"].to_numpy(str) if "sex" in measured else everybody,
         age=age_band(measured["age"].to_numpy()) if "age" in measured else everybody,
         findings=FINDINGS[card.id],
-        sha256=data_sha256(card),
+        sha256=fingerprint,
         title=card.title,
         licence=card.licence,
     )

@@ -85,17 +85,17 @@ def _of_observation(
         got = ", ".join(f"{system}|{code}" for system, code in told) or "no coding"
         fix = "map it to one of them or leave it out"
         raise InvalidRequest("unknown code", where=f"{where}.code", got=got, expected=f"one of {known}", fix=fix)
-    if quantity := resource.get("valueQuantity"):
+    if isinstance(quantity := resource.get("valueQuantity"), dict):
         unit = quantity.get("code") or quantity.get("unit")
         if field.unit and UNITS.get(str(unit), str(unit)) != field.unit:
             at = f"{where}.valueQuantity"
             raise InvalidRequest(f"{field.name} is in another unit", where=at, got=repr(unit), expected=field.unit)
         return {field.name: quantity.get("value")}
     if isinstance(concept := resource.get("valueCodeableConcept"), dict):
-        return {field.name: concept.get("text") or next((c.get("display") for c in concept.get("coding", [])), None)}
+        shown = [one.get("display") for one in concept.get("coding") or [] if isinstance(one, dict)]
+        return {field.name: concept.get("text") or next(iter(shown), None)}
     for kind in ("valueString", "valueInteger"):
         if kind in resource:
-            value = resource[kind]
-            return {field.name: float(value) if kind == "valueInteger" else value}
+            return {field.name: resource[kind]}
     expected = "valueQuantity, valueCodeableConcept, valueString or valueInteger"
     raise InvalidRequest("no value", where=where, got=field.name, expected=expected)

@@ -5,7 +5,7 @@ import pytest
 
 from common.data.card import load_card
 from common.data.check import check_any
-from common.errors import AuditError
+from common.errors import AuditError, DataError, SchemaError
 from healthcare.disease_diagnosis import data as room
 from healthcare.disease_diagnosis.config import Config
 from healthcare.disease_diagnosis.data import OFFICIAL, Pictures, check_labels, load
@@ -97,3 +97,30 @@ def test_the_simulator_repeats_with_its_seed():
     assert (first == again).all()
     assert (first != other).any()
     assert 0.3 < y.mean() < 0.9
+
+
+def copy_of(diseased: int, healthy: int, header: str = "") -> str:
+    ill, well = "63,1,4,145,233,1,2,150,0,2.3,3,0,6,1", "37,0,3,130,250,0,0,187,0,3.5,1,?,3,0"
+    return "\n".join([*([header] if header else []), *[ill] * diseased, *[well] * healthy]) + "\n"
+
+
+def test_a_csv_of_one_s_own_is_refused_by_name_when_its_labels_are_inverted(tmp_path):
+    path = tmp_path / "heart.csv"
+    path.write_text(
+        copy_of(165, 138, "age,sex,cp,trestbps,chol,fbs,restecg,thalach,exang,oldpeak,slope,ca,thal,target")
+    )
+    with pytest.raises(AuditError, match=r"heart.csv: the labels are inverted"):
+        load(Config(dataset=str(path)))
+
+
+def test_a_right_copy_is_loaded_and_recoded_levels_are_refused(tmp_path):
+    path = tmp_path / "heart.csv"
+    path.write_text(copy_of(139, 164))
+    found = load(Config(dataset=str(path)))
+    assert found.y.sum() == 139
+    assert found.frame["ca"].isna().sum() == 164
+    path.write_text(copy_of(139, 164).replace("63,1,4", "63,1,0"))
+    with pytest.raises(SchemaError, match=r"cp: 139 bad cells"):
+        load(Config(dataset=str(path)))
+    with pytest.raises(DataError, match="cannot be read"):
+        load(Config(dataset=str(tmp_path / "absent.csv")))

@@ -149,6 +149,7 @@ def changed(bundle, extra):
         (observation("chol", valueQuantity={"value": 5, "code": "mmol/L"}), "chol is in another unit: got 'mmol/L'"),
         (observation("chol", valueQuantity={"value": 200, "code": "mg/dL"}), "measured twice: got chol"),
         (observation("chol"), "no value: got chol"),
+        (observation("ca", valueQuantity="2"), "no value: got ca"),
         ({"resource": {"resourceType": "Condition"}}, "not a Patient or an Observation: got 'Condition'"),
         ({"resource": {"resourceType": "Observation"}}, "unknown code: got no coding"),
         ({"resource": {"resourceType": "Patient", "birthDate": "May"}}, "birthDate: not a date: got 'May'"),
