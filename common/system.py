@@ -48,6 +48,7 @@ class System:
     `bench(config, preset) -> list[Report]`, and `objective(config, trial) -> float` on validation data for tuning.
     `demo` is the preset that `espalier demo` trains first: one that takes minutes at most.
     `acceptance` has thresholds on a bundle's metrics, such as `valid_auc >= 0.65`, without which none is promoted.
+    `intended_use` and `limits` are sentences for the card of every bundle.
     """
 
     name: str
@@ -65,6 +66,8 @@ class System:
     objective: str = ""
     acceptance: tuple[str, ...] = ()
     demo: str = "reference"
+    intended_use: str = ""
+    limits: tuple[str, ...] = ()
 
     @property
     def vertical(self) -> str:

@@ -9,18 +9,16 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, cast, create_engine, delete, event, func, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import and_, bindparam, cast, delete, func, select, tuple_
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from common.audit.tables import decisions, labels, tables
-from common.errors import RequestError, UsageError
+from common.database import Database
+from common.errors import RequestError
 
 # One column of all records as one array: a round trip per batch, where executemany makes one per record.
 ARRAYS = (
@@ -38,7 +36,6 @@ TOGETHER = 64  # records in one statement, below the 999 parameters of an old SQ
 ZLIB = b"x"  # the first byte of what it compresses, and of no JSON list or object
 SMALL = 2048  # bytes; compressing less costs more time (20 µs) than its room is worth
 CHUNK = 1000  # records deleted, or read for an export, in one transaction
-MOST_TRIES = 3  # to make two tables, each of which another thread or replica may make first
 CHUNK_BYTES = 32 * 1024**2  # read for an export: 1,000 pictures would take gigabytes
 
 
@@ -68,29 +65,13 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            self._engine = create_engine(_with_driver(url), pool_pre_ping=True)
-        except ModuleNotFoundError as error:
-            fix = "install `espalier[postgres]`"
-            raise UsageError(f"the driver {error.name} is not installed", where="DATABASE_URL", fix=fix) from None
-        except (ArgumentError, NoSuchModuleError, ValueError):
-            expected = "postgresql://user:password@host/database or sqlite:///file"
-            raise UsageError("not a database URL", where="DATABASE_URL", expected=expected) from None
-        self._is_sqlite = self._engine.dialect.name == "sqlite"
-        self._made = False
-        if self._is_sqlite:
-            if file := self._engine.url.database:
-                Path(file).parent.mkdir(parents=True, exist_ok=True)
-            event.listen(self._engine, "connect", _set_up_sqlite)
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._engine.dispose()
+        self._database = Database(url, tables, AuditUnavailable, ["secure_delete=ON"])  # erased is erased
+        self.close = self._database.close
 
     def add(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Keep decisions, all or none; one that is there already stays, so that a write may be tried again."""
-        with self._begin() as connection:
-            if self._is_sqlite:
+        with self._database.begin() as connection:
+            if self._database.is_sqlite:
                 # The driver itself: SQLAlchemy would add 20 µs to each record. Many in a statement: between two of them
                 # the event loop is made to give up the interpreter.
                 for start in range(0, len(records), TOGETHER):
@@ -104,7 +85,7 @@ class Store:
     def find(self, decision: str) -> dict[str, Any]:
         """One decision with inputs, output and label of its row (all rows without one); raises `UnknownDecision`."""
         key, row = split(decision)
-        with self._begin() as connection:
+        with self._database.begin() as connection:
             found = connection.execute(select(decisions).where(decisions.c.id == key)).mappings().first()
             if found is None or (row or 0) >= found["rows"]:
                 raise _unknown(decision)
@@ -122,7 +103,7 @@ class Store:
         The same label again changes nothing. Raises `UnknownDecision`, and `LabelConflict` for another label.
         """
         keys = {split(decision)[0] for decision, _ in given}
-        with self._begin() as connection:
+        with self._database.begin() as connection:
             found = {
                 record["id"]: record
                 for record in connection.execute(select(decisions).where(decisions.c.id.in_(keys))).mappings()
@@ -152,9 +133,8 @@ class Store:
                     raise LabelConflict("the decision has another label", got=got, expected="the label it has")
             fresh = {at: label for at, label in places.items() if at not in known}
             if fresh:
-                insert = (sqlite if self._is_sqlite else postgresql).insert(labels).on_conflict_do_nothing()
                 connection.execute(
-                    insert,
+                    self._database.insert(labels).on_conflict_do_nothing(),
                     [
                         {"decision": key, "row": row, "label": json.dumps(label), "time": now, "caller": caller}
                         for (key, row), label in fresh.items()
@@ -167,7 +147,7 @@ class Store:
         """Rows that a model decided on, those of a shadow not counted, and how often they got each label."""
         mine = and_(decisions.c.system == system, decisions.c.version == version, decisions.c.role != "shadow")
         joined = select(labels.c.label, func.count()).join(decisions, decisions.c.id == labels.c.decision)
-        with self._begin() as connection:
+        with self._database.begin() as connection:
             rows = connection.execute(select(func.coalesce(func.sum(decisions.c.rows), 0)).where(mine)).scalar_one()
             given = connection.execute(joined.where(mine).group_by(labels.c.label)).all()
         return int(rows), [(json.loads(label), int(count)) for label, count in given]
@@ -177,7 +157,7 @@ class Store:
         answered = select(labels.c.row, labels.c.label, decisions.c.answers)
         joined = answered.join(decisions, decisions.c.id == labels.c.decision)
         mine = and_(decisions.c.system == system, decisions.c.version == version)
-        with self._begin() as connection:
+        with self._database.begin() as connection:
             found = connection.execute(joined.where(mine).order_by(labels.c.time.desc()).limit(most)).all()
         return [(json.loads(label), unpack(answers)[row]) for row, label, answers in reversed(found)]
 
@@ -190,15 +170,15 @@ class Store:
             .join(mine, mine.c.pair == decisions.c.id)
             .where(and_(mine.c.system == system, mine.c.version == shadow))
         )
-        with self._begin() as connection:
+        with self._database.begin() as connection:
             found = connection.execute(joined.order_by(labels.c.time.desc()).limit(most)).all()
         return [(json.loads(label), unpack(one)[row], unpack(other)[row]) for row, label, one, other in found]
 
     def erase(self, subject: str) -> int:
         """Delete all decisions of a subject (as `Mask.subject` writes it) with their labels; returns how many."""
         erased = self._delete(decisions.c.subject == subject)
-        if self._is_sqlite and erased:  # until then the write-ahead log still has them
-            with self._engine.connect() as connection:
+        if self._database.is_sqlite and erased:  # until then the write-ahead log still has them
+            with self._database.begin() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         return erased
 
@@ -214,7 +194,7 @@ class Store:
             after = tuple_(decisions.c.time, decisions.c.id) > last
             wanted = and_(after, decisions.c.system == system) if system else after
             in_order = decisions.c.time, decisions.c.id
-            with self._begin() as connection:
+            with self._database.begin() as connection:
                 sizes = connection.execute(
                     select(func.length(decisions.c.inputs)).where(wanted).order_by(*in_order).limit(CHUNK)
                 ).scalars()
@@ -238,32 +218,13 @@ class Store:
         """Chunk by chunk; returns how many."""
         deleted = 0
         while True:
-            with self._begin() as connection:
+            with self._database.begin() as connection:
                 keys = connection.execute(select(decisions.c.id).where(which).limit(CHUNK)).scalars().all()
                 if not keys:
                     return deleted
                 connection.execute(delete(labels).where(labels.c.decision.in_(keys)))
                 connection.execute(delete(decisions).where(decisions.c.id.in_(keys)))
             deleted += len(keys)
-
-    def _make(self, tries: int = MOST_TRIES) -> bool:
-        """The tables that are missing, while other threads and replicas may do the same."""
-        try:
-            tables.create_all(self._engine)
-        except SQLAlchemyError:  # one that was missing a moment ago is made by another now
-            if tries == 1:
-                raise
-            self._make(tries - 1)
-        return True
-
-    @contextmanager
-    def _begin(self) -> Iterator[Connection]:
-        try:
-            self._made = self._made or self._make()
-            with self._engine.begin() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            raise AuditUnavailable("the audit database does not answer", fix="retry later") from error
 
 
 def split(decision: str) -> tuple[str, int | None]:
@@ -286,14 +247,3 @@ def unpack(content: bytes) -> list[Any]:
 def _unknown(decision: str) -> UnknownDecision:
     fix = "give X-Decision-Id of an answer, for a batch with .<row>"
     return UnknownDecision("no such decision is on record", got=decision, fix=fix)
-
-
-def _with_driver(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"postgresql+pg8000{separator}{rest}" if scheme in ("postgres", "postgresql") else url
-
-
-def _set_up_sqlite(connection: Any, record: Any) -> None:
-    # FULL: some commits a second are cheap, and they survive a power cut. secure_delete: erased is erased.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=10000"):
-        connection.execute(f"PRAGMA {pragma}")

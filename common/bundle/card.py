@@ -15,6 +15,8 @@ def render_card(
     """Markdown: use and risk, data with hashes, how it was split, what was measured on validation."""
     simulated = ["> **Trained on simulated data: not for real decisions.**", ""] if manifest["simulated"] else []
     sources = [f"- `{card['id']}`: {card['title']} ({card['licence']})" for card in data.get("cards", [])]
+    use = ["## Intended use", system.intended_use, ""] if system.intended_use else []
+    limits = ["## Limits", *(f"- {limit}" for limit in system.limits), ""] if system.limits else []
     measured = [f"| {name} | {value:.4g} |" for name, value in metrics.items() if isinstance(value, (int, float))]
     return "\n".join(
         [
@@ -25,6 +27,8 @@ def render_card(
             "",
             f"Built {manifest['created']} from commit `{manifest['commit']}`, seed {manifest['seed']}.",
             "",
+            *use,
+            *limits,
             "## Data",
             *sources,
             f"- split: {data.get('split', 'not recorded')}",

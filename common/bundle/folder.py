@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.bundle.signing import verify
 from common.config import settings
-from common.errors import BundleCorrupted, BundleError, BundleTooNew
+from common.errors import BundleCorrupted, BundleError, BundleTooNew, DataError
 from common.files import sha256
 
 if TYPE_CHECKING:
@@ -91,6 +91,15 @@ class Bundle:
     def examples(self) -> list[dict[str, Any]]:
         """Golden pairs `{"request": ..., "response": ...}`."""
         return [json.loads(line) for line in self.read("examples.jsonl").splitlines()]
+
+    def check_test_rows(self, rows: bytes) -> None:
+        """Raises `DataError` unless `rows`, the ids of a test part, have the `test_rows_sha256` of `data.json`."""
+        if sha256(rows) != self.json("data.json")["test_rows_sha256"]:
+            raise DataError(
+                "the test part is not the one that training kept closed",
+                where=f"bundle {self.path}",
+                fix="train the bundle again on this data",
+            )
 
 
 def load_bundle(path: Path | str) -> Bundle:

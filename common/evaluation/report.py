@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, FiniteFloat
+from pydantic import BaseModel, Field, FiniteFloat
 
 from common.config import Strict
 from common.files import write_whole
@@ -69,10 +69,10 @@ class Report(Strict):
     simulated: bool
     data_sha256: str
     metrics: dict[str, Metric]
-    floor: dict[str, FiniteFloat]
-    baselines: dict[str, dict[str, FiniteFloat]]
-    published: list[Published]
-    slices: list[Slice]
+    floor: dict[str, FiniteFloat] = Field(default_factory=dict)
+    baselines: dict[str, dict[str, FiniteFloat]] = Field(default_factory=dict)
+    published: list[Published] = Field(default_factory=list)
+    slices: list[Slice] = Field(default_factory=list)
     seconds: Seconds
     peak_rss_mb: FiniteFloat
     machine: str

@@ -28,9 +28,9 @@ from common.evaluation.plot_style import (
     page_figure,
     shorten,
 )
+from common.monitoring.check import SHIFTED, STABLE
 from common.monitoring.report import MonitorReport
 
-STABLE, SHIFTED = 0.1, 0.25
 LEAST_PSI = 0.005  # where the logarithmic axis ends: less is noise
 MOST_FIELDS, MOST_LINES, MOST_LEVELS = 24, 5, 11
 DRIFTS = ("input_drift", "prediction_drift")

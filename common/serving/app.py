@@ -70,7 +70,8 @@ def create_app(
 
     A predictor may say `inline = True` or `False` (see `Batcher`), take larger bodies than the limits allow by its
     `body_bytes` and more time by its `deadline_s` (attributes of the class), and add routes of its own, for streams or
-    jobs, by a classmethod `routes(get_predictor) -> APIRouter`; they appear under `/v1/<system>`. What it counts itself
+    jobs, by a classmethod `routes(get_predictor) -> APIRouter`; they appear under `/v1/<system>`, and one that decides
+    tells `request.state.decided` (see `Decided`), so that audit log and monitor see it. What it counts itself
     a classmethod `gauges(get_predictor) -> Collector` gives to Prometheus; the getter gives None until one is loaded.
     The `close()` of the last predictor is called when the service ends.
 
@@ -141,7 +142,10 @@ def create_app(
                 prefix = f"/v1/{system.short_name}"
                 gate.policy.allow_own(system.name, prefix, router.routes)
                 app.include_router(
-                    router, prefix=prefix, tags=[system.short_name], dependencies=[Depends(own_route(slot, prefix))]
+                    router,
+                    prefix=prefix,
+                    tags=[system.short_name],
+                    dependencies=[Depends(own_route(slot, prefix, watch))],
                 )
     close_v2 = add_inference_v2(app, slots, limits, watch)
     metrics.registry.register(MonitorGauges(monitors))

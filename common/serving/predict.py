@@ -25,7 +25,7 @@ from common.serving.names import check_names
 from common.serving.problems import MEDIA_TYPE, UnsupportedMediaType, invalid_body
 from common.serving.security import describe
 from common.serving.slot import Live, Slot
-from common.serving.watch import Watch
+from common.serving.watch import Decided, Watch
 from common.serving.wire import Wire, wires
 from common.system import Predictor
 
@@ -147,9 +147,9 @@ def pinned(slot: Slot) -> Predictor:
     return (live if live and live.system == slot.system.name else slot.live()).predictor
 
 
-def own_route(slot: Slot, prefix: str) -> Callable[[Request, Response], Awaitable[None]]:
+def own_route(slot: Slot, prefix: str, watch: Watch) -> Callable[[Request, Response], Awaitable[None]]:
     """What every route that a system adds itself is held to: JSON in, the live model's headers out, its whole path
-    in log and metrics."""
+    in log and metrics. `request.state.decided` is for those that decide (see `Decided`)."""
 
     async def hold(request: Request, response: Response) -> None:
         request.state.route = prefix + request.scope["route"].path
@@ -157,6 +157,7 @@ def own_route(slot: Slot, prefix: str) -> Callable[[Request, Response], Awaitabl
             _check_json(request.scope)
         live = slot.live()
         PINNED.set(live)
+        request.state.decided = Decided(watch, request.scope, live, response)
         for name, value in live.headers:
             if name != b"content-type":
                 response.headers[name.decode()] = value.decode()

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from starlette.responses import Response
 from starlette.types import Scope
 
 from common.audit.recorder import Recorder
@@ -25,6 +26,25 @@ if TYPE_CHECKING:
 logger = logging.getLogger("espalier.serving")
 
 Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Decided:
+    """What a route of a system's own that decides calls, on the event loop: `admit` before and `note` after.
+
+    Then its decisions are on record and watched as those of `predict` are, and its answer names them.
+    """
+
+    def __init__(self, watch: Watch, scope: Scope, live: Live, response: Response) -> None:
+        self._watch, self._scope, self._live, self._response = watch, scope, live, response
+
+    def admit(self) -> None:
+        """Raises `AuditUnavailable` when a decision must be kept and cannot be."""
+        self._watch.admit()
+
+    def note(self, requests: Sequence[Any], answers: Sequence[Any], bodies: tuple[bytes, bytes] | None = None) -> None:
+        """Requests and their answers; the response gets the header that names the decision. See `Recorder.record`."""
+        for name, value in self._watch.rows(self._scope, self._live, requests, answers, bodies):
+            self._response.headers[name.decode()] = value.decode()
 
 
 class Watch:

@@ -19,4 +19,11 @@ SYSTEM = System(
     predictor=f"{ROOM}.serve:CreditPredictor",
     acceptance=("valid_auc >= 0.65",),
     objective=f"{ROOM}.train:objective",
+    intended_use="Credit decisions on applicants like those of the training data, with the reasons told to them and a "
+    "person who can decide otherwise. Not for hiring, insurance or any other judgement of a person.",
+    limits=(
+        "It learned from accepted applicants only, and nothing of a time or country that is not in the data.",
+        "A probability is right for the default rate of the training data, or the one given as `prior`.",
+        "Reasons say what the model looks at, not what would cause a default.",
+    ),
 )

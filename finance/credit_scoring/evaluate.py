@@ -11,14 +11,12 @@ from sklearn.linear_model import LogisticRegression
 
 from common.bundle import Bundle
 from common.data.card import load_card
-from common.errors import DataError
 from common.evaluation import plots
 from common.evaluation.fairness import group_report
 from common.evaluation.metrics import BINARY, bootstrap, calibration_slope, trivial_floor
 from common.evaluation.page import Section
 from common.evaluation.report import Metric, Published, Report, Seconds, Slice
 from common.evaluation.stability import stability_table
-from common.files import sha256
 from common.provenance import commit, machine, peak_rss_mb
 from finance.credit_scoring import SYSTEM
 from finance.credit_scoring.config import Config
@@ -42,12 +40,7 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     data = load(config)
     split = data.split(config.seed)
     test = split["test"]
-    if sha256(test.row.tobytes()) != bundle.json("data.json")["test_rows_sha256"]:
-        raise DataError(
-            "the test part is not the one that training kept closed",
-            where=f"bundle {bundle.path}",
-            fix="train the bundle again on this data",
-        )
+    bundle.check_test_rows(test.row.tobytes())
     loaded = time.perf_counter()
 
     kept = bundle.json("preprocess.json")

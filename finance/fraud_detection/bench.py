@@ -69,8 +69,8 @@ def _repository(config: Config, events: Events, preset: str) -> Report:
     counted = time.perf_counter()
     first, held = split(moment.train, train_size=0.75, stratify=events.fraud[moment.train])
     y = events.fraud
-    tried = {name: ap(y[held], m.predict(ready.at(held))) for name, m in fit_models(config, ready.at(first), y[first])}
-    scores = {name: m.predict(ready.at(moment.test)) for name, m in fit_models(config, ready.at(train), y[train])}
+    tried = {name: ap(y[held], m.predict(*ready.at(held))) for name, m in fit_models(config, ready.at(first), y[first])}
+    scores = {name: m.predict(*ready.at(moment.test)) for name, m in fit_models(config, ready.at(train), y[train])}
     champion = scores.pop(max(tried, key=lambda name: tried[name]))
     trained = time.perf_counter()
     seconds = Seconds(data=counted - started, train=trained - counted, evaluate=0.0)
@@ -86,7 +86,7 @@ def _report(config: Config, events: Events, preset: str) -> Report:
     trained = time.perf_counter()
     moment = moments[0]
     test = ready.at(moment.test)
-    rivals = {name: model.predict(test) for name, model in fitted.models.items() if name != fitted.champion}
+    rivals = {name: model.predict(*test) for name, model in fitted.models.items() if name != fitted.champion}
     rivals |= baselines(config, events, moment, ready)
     seconds = Seconds(data=counted - started, train=trained - counted, evaluate=time.perf_counter() - trained)
     return assess(config, events, moment, fitted.score(test), rivals, preset, seconds)

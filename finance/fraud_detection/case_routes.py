@@ -1,6 +1,6 @@
 """The case queue by HTTP, mounted under the system: alerts go out to investigators, verdicts and labels come back.
 
-Like all routes of a system's own they need the scope `predict:<system>`.
+Cases need the scope `cases:<system>`, delayed labels `feedback`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from common.serving.security.policy import NEEDS
 from finance.fraud_detection.case_records import (
     EXAMPLE_ID,
     Case,
@@ -28,6 +29,7 @@ from finance.fraud_detection.cases import CaseQueue
 
 CaseId = Annotated[Id, Path(description="id of the transaction")]
 OnLabels = Callable[[Sequence[Label]], None]
+CASES: dict[str, Any] = {NEEDS: ["cases"]}
 
 
 def _body(example: dict[str, Any]) -> ConfigDict:
@@ -95,7 +97,7 @@ def case_routes(
     """
     router = router or APIRouter()
 
-    @router.get("/cases", summary="Alerts, the largest expected loss first.")
+    @router.get("/cases", summary="Alerts, the largest expected loss first.", openapi_extra=CASES)
     async def list_cases(
         state: State | Literal["all"] = "open",
         assignee: Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")] = "",
@@ -105,19 +107,19 @@ def case_routes(
         which = None if state == "all" else state
         return await asyncio.to_thread(lambda: queue().next(limit, state=which, assignee=assignee, cursor=cursor))
 
-    @router.get("/cases/summary", summary="The queue in numbers.")
+    @router.get("/cases/summary", summary="The queue in numbers.", openapi_extra=CASES)
     async def summary() -> Summary:
         return await asyncio.to_thread(lambda: queue().summary())
 
-    @router.get("/cases/{id}", summary="One case, with all labels of its transaction.")
+    @router.get("/cases/{id}", summary="One case, with all labels of its transaction.", openapi_extra=CASES)
     async def one_case(id: CaseId) -> CaseFile:
         return await asyncio.to_thread(lambda: queue().find(id))
 
-    @router.post("/cases/{id}/assign", summary="Take a case; 409 tells who has it.")
+    @router.post("/cases/{id}/assign", summary="Take a case; 409 tells who has it.", openapi_extra=CASES)
     async def assign(id: CaseId, body: Assignment) -> Case:
         return await asyncio.to_thread(lambda: queue().assign(id, body.person, instead_of=body.instead_of))
 
-    @router.post("/cases/{id}/verdict", summary="Close a case.")
+    @router.post("/cases/{id}/verdict", summary="Close a case.", openapi_extra=CASES)
     async def verdict(id: CaseId, body: Finding) -> Case:
         def decide() -> Case:
             found = queue().decide(id, body.verdict, body.person, body.note, reopen=body.reopen)
@@ -126,7 +128,11 @@ def case_routes(
 
         return await asyncio.to_thread(decide)
 
-    @router.post("/labels", summary="What transactions turned out to be: chargebacks and the like.")
+    @router.post(
+        "/labels",
+        summary="What transactions turned out to be: chargebacks and the like.",
+        openapi_extra={NEEDS: ["feedback"]},
+    )
     async def delayed_labels(body: DelayedLabels, request: Request) -> Stored:
         def keep() -> Stored:
             stored = queue().label(body.labels, request.state.caller)

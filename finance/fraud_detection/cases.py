@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, tuple_, update
 
+from common.database import Database
 from common.errors import InvalidRequest
 from finance.fraud_detection.case_records import (
     DAYS,
@@ -44,7 +45,6 @@ from finance.fraud_detection.case_records import (
     tables,
 )
 from finance.fraud_detection.clock import DAY, MINUTE, NEVER, SECOND
-from finance.fraud_detection.database import Database
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,18 +10,23 @@ at `t` and the transaction is older than `delay`, as investigators need so long:
 delay`. Of an entity with more than `deepest` transactions within its horizon those later than number `deepest` + 1,
 counted from the newest, are seen: without a bound a busy one, such as a country, would take seconds. Who is not known
 ("") has no history, and counts as one partner of others.
+
+For a model that reads sequences the newest `steps` transactions of an entity are told one by one. Of one millisecond
+the larger amount counts as newer, and of one amount the one with the partner of now: here too no order of arrival
+matters.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Self
 
 import numpy as np
-from numba import njit
 from pydantic import Field, model_validator
 
 from common.config import Strict
 from finance.fraud_detection.clock import DAY, HOUR, MINUTE
+from finance.fraud_detection.compiled import compiled
 
 LARGEST_SQUARED = 30_000_000
 """Minor units above which amounts count as this in a deviation, so that sums of squares stay whole in 64 bits."""
@@ -39,6 +44,7 @@ class Definition(Strict):
     delay: int = Field(7 * DAY, ge=0, description="labels of younger transactions are not used")
     deepest: int = Field(8192, ge=1, le=1_000_000, description="the newest transactions of an entity that are seen")
     calendar: bool = Field(True, description="times are real ones, so hour and day of the week mean something")
+    steps: int = Field(0, ge=0, le=1024, description="the newest transactions of an entity that are told one by one")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -65,7 +71,7 @@ class Definition(Strict):
     @property
     def counts(self) -> int:
         """Whole numbers for each entity (see `count_names`)."""
-        return 3 * len(self.windows) + 2 * len(self.risk_windows) + OTHERS
+        return 3 * len(self.windows) + 2 * len(self.risk_windows) + OTHERS + 3 * self.steps
 
     @property
     def count_names(self) -> list[list[str]]:
@@ -77,6 +83,7 @@ class Definition(Strict):
                 *(f"{name}_{what}" for what in ("squares", "largest", "last_time")),
                 *(f"{name}_{what}_{told}" for what in ("known", "frauds") for told in risks),
                 *(f"{name}_{what}" for what in ("last_fraud", "first_fraud", "good_since_fraud")),
+                *(f"{name}_step_{what}_{k}" for what in ("time", "amount", "same") for k in range(self.steps)),
             ]
             for name, partner in zip(self.entities, self.partners, strict=True)
         ]
@@ -84,23 +91,30 @@ class Definition(Strict):
     @property
     def counted(self) -> str:
         """What decides the counts, as JSON: a kept state goes on only where this is the same."""
-        return self.model_dump_json(exclude={"calendar"})
+        return self.model_dump_json(exclude={"calendar", "steps"})
+
+    @cached_property
+    def lookback(self) -> dict[str, int]:
+        """The features, in the order of the columns of `features`, each with the age, ms, up to which transactions
+        decide it."""
+        found = {"amount": 0, "hour": 0, "weekday": 0}
+        for name, partner in zip(self.entities, self.partners, strict=True):
+            for window in self.windows:
+                for what in ("count", "mean", "ratio", f"{partner}s"):
+                    found[f"{name}_{what}_{spoken(window)}"] = window
+            for what in ("deviation", "largest", "since_last", "velocity"):
+                found[f"{name}_{what}"] = self.windows[-1]
+            for window in self.risk_windows:
+                for what in ("known", "frauds", "risk"):
+                    found[f"{name}_{what}_{spoken(window)}"] = self.delay + window
+            for what in ("since_fraud", "since_first_fraud", "good_since_fraud"):
+                found[f"{name}_{what}"] = self.delay + self.risk_windows[-1]
+        return found
 
     @property
     def names(self) -> list[str]:
         """The features, in the order of the columns of `features`."""
-        found = ["amount", "hour", "weekday"]
-        for name, partner in zip(self.entities, self.partners, strict=True):
-            for window in self.windows:
-                told = spoken(window)
-                found += [f"{name}_count_{told}", f"{name}_mean_{told}", f"{name}_ratio_{told}"]
-                found += [f"{name}_{partner}s_{told}"]
-            found += [f"{name}_deviation", f"{name}_largest", f"{name}_since_last", f"{name}_velocity"]
-            for window in self.risk_windows:
-                told = spoken(window)
-                found += [f"{name}_known_{told}", f"{name}_frauds_{told}", f"{name}_risk_{told}"]
-            found += [f"{name}_since_fraud", f"{name}_since_first_fraud", f"{name}_good_since_fraud"]
-        return found
+        return list(self.lookback)
 
     def features(self, counts: np.ndarray, time: np.ndarray, amount: np.ndarray) -> np.ndarray:
         """float32 (rows, features): the function `features` with what it needs of this definition."""
@@ -108,7 +122,8 @@ class Definition(Strict):
 
 
 OTHERS = 6
-"""Counts beside those of windows: sum of squares, largest, last time, last and first known fraud, good ones since."""
+"""Counts beside those of windows: sum of squares, largest, last time, last and first known fraud, good ones since; then
+come times (-1: none), amounts and whether the partner is that of now, of the newest `steps` transactions."""
 
 
 def spoken(window: int) -> str:
@@ -119,7 +134,7 @@ def spoken(window: int) -> str:
     return f"{window}ms"
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def features(
     counts: np.ndarray, time: np.ndarray, amount: np.ndarray, windows: np.ndarray, risk: int, calendar: bool
 ) -> np.ndarray:

@@ -9,12 +9,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from common.bundle import Bundle
-from common.errors import DataError
 from common.evaluation import plots
 from common.evaluation.metrics import ap, auc, bootstrap, trivial_floor
 from common.evaluation.page import Section
 from common.evaluation.report import Metric, Report, Seconds, Slice
-from common.files import sha256
 from common.progress import warn
 from common.provenance import commit, machine, peak_rss_mb
 from finance.fraud_detection import SYSTEM
@@ -45,12 +43,7 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     config = Config.model_validate(bundle.manifest.config)
     events = load(config)
     moment = moment_of(config, events)
-    if sha256("\n".join(events.id[moment.test]).encode()) != bundle.json("data.json")["test_rows_sha256"]:
-        raise DataError(
-            "the test period is not the one that training kept closed",
-            where=f"bundle {bundle.path}",
-            fix="train the bundle again on this data",
-        )
+    bundle.check_test_rows("\n".join(events.id[moment.test]).encode())
     loaded = time.perf_counter()
     predictor = FraudPredictor.load(bundle)
     ready = Features(predictor.definition, events, [moment])
@@ -155,7 +148,7 @@ def floor(config: Config, events: Events, rows: np.ndarray) -> dict[str, float]:
 
 def baselines(config: Config, events: Events, moment: Moment, ready: Features) -> dict[str, np.ndarray]:
     """Scores of the amount alone, of an anomaly detector without labels, and of XGBoost on the Handbook's features."""
-    train, test, y = ready.at(moment.train), ready.at(moment.test), events.fraud[moment.train]
+    train, test, y = ready.at(moment.train).x, ready.at(moment.test).x, events.fraud[moment.train]
     found = {"isolation forest, no labels": Anomaly.fit(train, config.seed).predict(test)}
     if events.amount.any():
         found["amount alone"] = events.amount[moment.test].astype(float)

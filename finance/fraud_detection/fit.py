@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,19 +15,15 @@ from finance.fraud_detection.clock import DAY
 from finance.fraud_detection.config import Config
 from finance.fraud_detection.data import Events
 from finance.fraud_detection.definition import Definition
+from finance.fraud_detection.ensemble import Ensemble, Inputs, Model
 from finance.fraud_detection.history import Table, history
 from finance.fraud_detection.linear import Calibration, Logistic
-from finance.fraud_detection.model import Anomaly, fit_lightgbm, fit_xgboost
+from finance.fraud_detection.model import Anomaly, fit_lightgbm, fit_network, fit_xgboost
 from finance.fraud_detection.policy import AlertBudget, alert_threshold
 from finance.fraud_detection.prequential import Moment, customers, moment_of, past_moments
 
-
-class Model(Protocol):
-    """Log-odds (rows,) of features (rows, features), and what each feature adds."""
-
-    def predict(self, x: np.ndarray) -> np.ndarray: ...  # noqa: D102
-    def contributions(self, x: np.ndarray) -> np.ndarray: ...  # noqa: D102
-    def arrays(self) -> dict[str, np.ndarray]: ...  # noqa: D102
+TOGETHER = ("xgboost", "sequence")
+"""Of two kinds that err differently: their mean is tried too."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class Fitted:
     """All models, which one is the champion, its calibration and thresholds, and what was measured at past moments."""
 
     definition: Definition
-    models: dict[str, Model]
+    models: dict[str, Ensemble]
     champion: str
     calibration: Calibration
     anomaly: Anomaly
@@ -43,23 +39,26 @@ class Fitted:
     decline: float
     metrics: dict[str, Any]
 
-    def score(self, x: np.ndarray) -> np.ndarray:
+    def score(self, inputs: Inputs) -> np.ndarray:
         """The champion's probability of fraud."""
-        return self.calibration.probability(self.models[self.champion].predict(x))
+        return self.calibration.probability(self.models[self.champion].predict(*inputs))
 
 
 class Features:
-    """Features of the transactions that some moments need, computed once."""
+    """What models see of the transactions that some moments need, and of `others` at these positions, computed once."""
 
-    def __init__(self, definition: Definition, events: Events, moments: Sequence[Moment]) -> None:
+    def __init__(
+        self, definition: Definition, events: Events, moments: Sequence[Moment], others: np.ndarray | Sequence[int] = ()
+    ) -> None:
         self.definition = definition
-        self.rows = np.unique(np.concatenate([part for m in moments for part in (m.train, m.test)]))
+        needed = [part for m in moments for part in (m.train, m.test)]
+        self.rows = np.unique(np.concatenate([*needed, np.asarray(others, np.int64)]))
         counts = history(definition, table_of(events), self.rows)
-        self.x = definition.features(counts, events.time[self.rows], events.amount[self.rows])
+        self.all = Inputs.of(definition, counts, events.time[self.rows], events.amount[self.rows])
 
-    def at(self, rows: np.ndarray) -> np.ndarray:
-        """float32 (rows, features) of transactions at these positions."""
-        return self.x[np.searchsorted(self.rows, rows)]
+    def at(self, rows: np.ndarray) -> Inputs:
+        """Of transactions at these positions."""
+        return self.all.part(np.searchsorted(self.rows, rows))
 
 
 def definition_of(config: Config, events: Events) -> Definition:
@@ -73,6 +72,7 @@ def definition_of(config: Config, events: Events) -> Definition:
         risk_windows=config.risk_windows,
         delay=round(config.label_delay_days * DAY),
         calendar=config.calendar,
+        steps=config.sequence.steps if "sequence" in config.models else 0,
     )
 
 
@@ -94,22 +94,22 @@ def fit(config: Config, events: Events, ready: Features | None = None) -> Fitted
     ready = ready or Features(definition, events, [moment, *past])
     y = events.fraud
     tested = np.concatenate([m.test for m in past])
-    told: dict[str, list[np.ndarray]] = {name: [] for name in config.models}
+    told: dict[str, list[np.ndarray]] = {}
     metrics: dict[str, Any] = {}
     with bar("models at past moments", len(config.models) * (len(past) + 1)) as advance:
         for m in past:
             for name, model in fit_models(config, ready.at(m.train), y[m.train]):
-                told[name].append(model.predict(ready.at(m.test)))
-                advance(1, name)
+                told.setdefault(name, []).append(model.predict(*ready.at(m.test)))
+                advance(len(model.parts) == 1, name)
         for name, scores in told.items():
             pairs = [(y[m.test], score) for m, score in zip(past, scores, strict=True)]
             metrics[f"valid_ap_{name}"] = float(np.mean([ap(*pair) for pair in pairs]))
             metrics[f"valid_auc_{name}"] = float(np.mean([auc(*pair) for pair in pairs]))
-        champion = max(config.models, key=lambda name: metrics[f"valid_ap_{name}"])
+        champion = max(told, key=lambda name: metrics[f"valid_ap_{name}"])
         models = {}
         for name, model in fit_models(config, ready.at(moment.train), y[moment.train]):
             models[name] = model
-            advance(1, name)
+            advance(len(model.parts) == 1, name)
     log_odds = np.concatenate(told[champion])
     calibration = Calibration(*recalibration(y[tested], 1 / (1 + np.exp(-log_odds))))
     score = calibration.probability(log_odds)
@@ -124,22 +124,28 @@ def fit(config: Config, events: Events, ready: Features | None = None) -> Fitted
         models=models,
         champion=champion,
         calibration=calibration,
-        anomaly=Anomaly.fit(ready.at(moment.train), config.seed),
+        anomaly=Anomaly.fit(ready.at(moment.train).x, config.seed),
         budget=budget,
         decline=decline,
         metrics=known | metrics,
     )
 
 
-def fit_models(config: Config, x: np.ndarray, y: np.ndarray) -> Iterator[tuple[str, Model]]:
-    """All models of the configuration, fitted to features (rows, features) and y in {0, 1}."""
+def fit_models(config: Config, inputs: Inputs, y: np.ndarray) -> Iterator[tuple[str, Ensemble]]:
+    """All models of the configuration, fitted to inputs and y (rows,) in {0, 1}; then the mean of `TOGETHER`."""
+    x, parts = inputs.x, dict[str, Model]()
     fits: Mapping[str, Any] = {
         "logistic": lambda: Logistic.fit(x, y, config.seed),
         "xgboost": lambda: fit_xgboost(x, y, config.boosting, config.seed),
         "lightgbm": lambda: fit_lightgbm(x, y, config.boosting, config.seed),
+        "sequence": lambda: fit_network(inputs, y, config.sequence, config.seed),
     }
     for name in config.models:
-        yield name, fits[name]()
+        parts[name] = fits[name]()
+        yield name, Ensemble({name: parts[name]})
+    if set(TOGETHER) <= set(parts):
+        joined = Ensemble({name: parts[name] for name in TOGETHER})
+        yield joined.name, joined
 
 
 def _precise(score: np.ndarray, fraud: np.ndarray, precision: float) -> float:

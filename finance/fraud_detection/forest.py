@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numba import njit
+
+from finance.fraud_detection.compiled import compiled
 
 MOST = 3e38
 """LightGBM splits missing from known ones at 1e300, which single floats do not hold."""
@@ -35,13 +36,13 @@ class Forest:
     value: np.ndarray
     root: np.ndarray
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """float64 (rows,): the sum over the trees of x float32 (rows, features)."""
+    def predict(self, x: np.ndarray, steps: np.ndarray | None = None) -> np.ndarray:
+        """float64 (rows,): the sum over the trees of x float32 (rows, features); `steps` are not read."""
         return _predict(x, self.feature, self.cut, self.left, self.right, self.missing_left, self.value, self.root) + (
             self.intercept
         )
 
-    def contributions(self, x: np.ndarray) -> np.ndarray:
+    def contributions(self, x: np.ndarray, steps: np.ndarray | None = None) -> np.ndarray:
         """float64 (rows, features): what each adds to the forest's mean; the mean is `expected`."""
         return _contributions(
             x, self.feature, self.cut, self.left, self.right, self.missing_left, self.value, self.root
@@ -200,7 +201,7 @@ def anomaly(depth: np.ndarray, rows: int) -> np.ndarray:
     return 2.0 ** (-depth / _average_path(rows))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _predict(
     x: np.ndarray,
     feature: np.ndarray,
@@ -225,7 +226,7 @@ def _predict(
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _contributions(
     x: np.ndarray,
     feature: np.ndarray,

@@ -169,7 +169,29 @@ def _count(
         np.where(first_fraud == NEVER, -1, first_fraud),
         np.where(last_fraud < 0, 0, good_since),
     ]
+    if definition.steps:
+        mine = pairs.each(partner[pairs.row])
+        same = (mine >= 0) & (partner[other] == mine)
+        columns += _newest(pairs, time, amount, same, seen, definition.steps)
     return np.stack(columns, axis=1)
+
+
+def _newest(
+    pairs: _Pairs, time: np.ndarray, amount: np.ndarray, same: np.ndarray, seen: np.ndarray, steps: int
+) -> list[np.ndarray]:
+    """Times (-1: none), amounts and `same` of the newest `steps` pairs seen: 3 x `steps` columns (k,)."""
+    total = np.concatenate([[0], np.cumsum(seen)])
+    rank = pairs.each(total[pairs.edge[1:]]) - total[1:]  # how many newer ones are seen
+    row, some = pairs.each(np.arange(len(pairs.row))), np.flatnonzero(seen)
+    tied = some[:-1][(np.diff(time[some]) == 0) & (np.diff(row[some]) == 0)]
+    mixed = some[np.isin(row[some], row[tied])]  # few rows: sorting all would take longer than all else
+    rank[mixed[np.lexsort((same[mixed], amount[mixed], time[mixed], row[mixed]))]] = rank[mixed]
+    told = some[rank[some] < steps]
+    found = np.zeros((3, steps, len(pairs.row)), np.int64)
+    found[0] = -1
+    for block, values in zip(found, (time, amount, same), strict=True):
+        block[rank[told], row[told]] = values[told]
+    return list(found.reshape(3 * steps, -1))
 
 
 def _limit(pairs: _Pairs, time: np.ndarray, seen: np.ndarray, deepest: int) -> np.ndarray:

@@ -21,7 +21,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from finance.fraud_detection.compiled import compiled
 
 TAIL, NEXT, WATERMARK, FORGOTTEN, ENTITIES, FREE, GRAVES, WAITING_LABELS, EVICTED_EARLY, LABELS_DROPPED = range(10)
 """Places in `Memory.meta`: oldest and next number, latest time, latest time forgotten or refused, entities ever, free
@@ -74,7 +75,7 @@ class Scratch(NamedTuple):
 
 class Plan(NamedTuple):
     """A `Definition` as numbers; `keep` is how far back from the latest time things matter, `largest` the amount that
-    counts at most in a sum of squares."""
+    counts at most in a sum of squares, `steps` how many transactions are told one by one."""
 
     partner_of: np.ndarray
     windows: np.ndarray
@@ -84,15 +85,17 @@ class Plan(NamedTuple):
     keep: int
     deepest: int
     largest: int
+    steps: int
 
 
-@njit(cache=True, nogil=True)
-def aggregate(plan: Plan, seen: Scratch, n: int, t: int, out: np.ndarray) -> None:
+@compiled
+def aggregate(plan: Plan, seen: Scratch, n: int, t: int, mine: int, out: np.ndarray) -> None:
     """Counts of one entity at `t` into `out` int64 (counts,), from what is in `seen`: the newest `n` of its
-    transactions before `t` and within the horizon, of which there may be one more than `deepest`.
+    transactions before `t` and within the horizon, of which there may be one more than `deepest`. `mine` is the partner
+    of now, -1 where it has no history.
 
     In `out`: numbers, sums and distinct partners by window; sum of squares, largest, last time (-1: none); known labels
-    and frauds by risk window; last and first known fraud (-1), known good ones after the last.
+    and frauds by risk window; last and first known fraud (-1), known good ones after the last; and what `tell` tells.
     """
     windows, risk, delay = plan.windows, plan.risk, plan.delay
     size, risks = len(windows), len(risk)
@@ -149,9 +152,39 @@ def aggregate(plan: Plan, seen: Scratch, n: int, t: int, out: np.ndarray) -> Non
     for r in range(1, risks):
         out[known + r] += out[known + r - 1]
         out[frauds + r] += out[frauds + r - 1]
+    if plan.steps > 0:
+        tell(plan, seen, n, mine, out[last + 3 :])
 
 
-@njit(cache=True, nogil=True)
+@compiled
+def tell(plan: Plan, seen: Scratch, n: int, mine: int, out: np.ndarray) -> None:
+    """The newest `steps` of what is in `seen`, in the order of `Definition`: times (-1: none), amounts, and 1 where the
+    partner is `mine`."""
+    steps, taken = plan.steps, 0
+    out[:steps] = -1
+    for i in range(min(n, plan.deepest)):
+        if n > plan.deepest and seen.time[i] == seen.time[plan.deepest]:
+            break
+        if taken == steps and seen.time[i] < out[steps - 1]:
+            break
+        same = int(mine != -1 and seen.partner[i] == mine)
+        at = taken
+        while at > 0 and (seen.time[i], seen.amount[i], same) > (
+            out[at - 1],
+            out[steps + at - 1],
+            out[2 * steps + at - 1],
+        ):
+            at -= 1
+        if at == steps:
+            continue
+        taken = min(taken + 1, steps)
+        for block in range(0, 3 * steps, steps):
+            for k in range(block + taken - 1, block + at, -1):
+                out[k] = out[k - 1]
+        out[at], out[steps + at], out[2 * steps + at] = seen.time[i], seen.amount[i], same
+
+
+@compiled
 def count(memory: Memory, plan: Plan, seen: Scratch, t: int, keys: np.ndarray, out: np.ndarray) -> None:
     """Counts int64 (entities, counts) at `t` for entities with these `keys` uint64 (entities,)."""
     capacity, tail, oldest = len(memory.time), memory.meta[TAIL], t - plan.horizon
@@ -171,10 +204,13 @@ def count(memory: Memory, plan: Plan, seen: Scratch, t: int, keys: np.ndarray, o
             if memory.back[e, place] == 0:
                 break
             at -= memory.back[e, place]
-        aggregate(plan, seen, n, t, out[e])
+        other, mine = keys[plan.partner_of[e]], -1
+        if plan.steps > 0 and other != 0:
+            mine = find_entity(memory, other)
+        aggregate(plan, seen, n, t, mine, out[e])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_all(
     memory: Memory, plan: Plan, seen: Scratch, time: np.ndarray, keys: np.ndarray, counts: np.ndarray
 ) -> None:
@@ -184,7 +220,7 @@ def count_all(
         count(memory, plan, seen, time[i], keys[i], counts[i])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def ingest(
     memory: Memory,
     plan: Plan,
@@ -220,7 +256,7 @@ def ingest(
     return len(id)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def insert(memory: Memory, id: int, t: int, amount: int, keys: np.ndarray, keep: int, forced: bool) -> int:
     """Remember a transaction; returns what became of it. What is older than `keep` before the latest is forgotten.
 
@@ -261,7 +297,7 @@ def insert(memory: Memory, id: int, t: int, amount: int, keys: np.ndarray, keep:
     return NEW
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def label(memory: Memory, id: int, fraud: int, label_time: int) -> bool:
     """Note what a transaction turned out to be; False when it is not known. Of two labels the later one holds."""
     place = find_transaction(memory, id)
@@ -272,7 +308,7 @@ def label(memory: Memory, id: int, fraud: int, label_time: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_transaction(memory: Memory, id: int) -> int:
     """The place of a transaction, or -1."""
     room = np.uint64(len(memory.places) - 1)
@@ -284,7 +320,7 @@ def find_transaction(memory: Memory, id: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_entity(memory: Memory, key: int) -> int:
     """The number of an entity, or -1."""
     room = np.uint64(len(memory.slots) - 1)
@@ -296,7 +332,7 @@ def find_entity(memory: Memory, key: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def rebuild_slots(memory: Memory) -> None:
     """Fill the empty table with all entities that have transactions."""
     memory.meta[GRAVES] = 0
@@ -305,7 +341,7 @@ def rebuild_slots(memory: Memory) -> None:
             _put_entity(memory, number)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def rebuild_places(memory: Memory) -> None:
     """Fill the empty index with all transactions that are remembered."""
     for number in range(memory.meta[TAIL], memory.meta[NEXT]):
@@ -313,7 +349,7 @@ def rebuild_places(memory: Memory) -> None:
         _put_transaction(memory, memory.id[place], place)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _chain(memory: Memory, e: int, number: int, t: int) -> None:
     """Put a new transaction into the chain of its entity, before those of the same time."""
     capacity, tail, place = len(memory.time), memory.meta[TAIL], number % len(memory.time)
@@ -331,7 +367,7 @@ def _chain(memory: Memory, e: int, number: int, t: int) -> None:
         memory.back[e, newer % capacity] = newer - number
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _put_transaction(memory: Memory, id: int, place: int) -> None:
     room = np.uint64(len(memory.places) - 1)
     at = id & room
@@ -340,7 +376,7 @@ def _put_transaction(memory: Memory, id: int, place: int) -> None:
     memory.places[at] = place + 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _enter_entity(memory: Memory, key: int) -> int:
     """The number of an entity, known or new, that has one transaction more."""
     number, meta = find_entity(memory, key), memory.meta
@@ -357,7 +393,7 @@ def _enter_entity(memory: Memory, key: int) -> int:
     return number
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _put_entity(memory: Memory, number: int) -> None:
     room = np.uint64(len(memory.slots) - 1)
     at = memory.key[number] & room
@@ -368,7 +404,7 @@ def _put_entity(memory: Memory, number: int) -> None:
     memory.slots[at] = number + 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _same(memory: Memory, place: int, t: int, amount: int, keys: np.ndarray) -> bool:
     if memory.time[place] != t or memory.amount[place] != amount:
         return False
@@ -379,7 +415,7 @@ def _same(memory: Memory, place: int, t: int, amount: int, keys: np.ndarray) -> 
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _forget(memory: Memory) -> None:
     """Drop the oldest transaction; an entity that has no other is dropped with it, and its number is free."""
     meta, place, room = memory.meta, memory.meta[TAIL] % len(memory.time), np.uint64(len(memory.slots) - 1)
@@ -401,7 +437,7 @@ def _forget(memory: Memory) -> None:
             meta[FREE] += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _close_gap(memory: Memory, place: int) -> None:
     """Take a transaction out of the index and move those behind it up (Knuth's algorithm R): no graves pile up."""
     index, room = memory.places, np.uint64(len(memory.places) - 1)
@@ -421,7 +457,7 @@ def _close_gap(memory: Memory, place: int) -> None:
             gap = at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _wait(memory: Memory, id: int, fraud: int, label_time: int, keep: int) -> int:
     """Keep a label until its transaction comes; of two the later one holds."""
     meta = memory.meta
@@ -442,7 +478,7 @@ def _wait(memory: Memory, id: int, fraud: int, label_time: int, keep: int) -> in
     return WAITING
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _claim(memory: Memory, id: int) -> None:
     """Give a new transaction the label that came before it."""
     many = memory.meta[WAITING_LABELS]
@@ -456,7 +492,7 @@ def _claim(memory: Memory, id: int) -> None:
         memory.meta[WAITING_LABELS] -= 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _drop_labels(memory: Memory, keep: int) -> None:
     """Drop the older half of the labels that wait; those whose transactions may still come are counted."""
     meta, many, kept = memory.meta, memory.meta[WAITING_LABELS], 0
@@ -470,7 +506,7 @@ def _drop_labels(memory: Memory, keep: int) -> None:
     meta[WAITING_LABELS] = kept
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _move_label(memory: Memory, source: int, target: int) -> None:
     memory.wait_id[target], memory.wait_fraud[target] = memory.wait_id[source], memory.wait_fraud[source]
     memory.wait_time[target] = memory.wait_time[source]

@@ -18,11 +18,11 @@ class Logistic:
     weight: np.ndarray
     intercept: float
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Log-odds float64 (rows,) of features float32 (rows, features)."""
+    def predict(self, x: np.ndarray, steps: np.ndarray | None = None) -> np.ndarray:
+        """Log-odds float64 (rows,) of features float32 (rows, features); `steps` are not read."""
         return _standardised(x, self.centre, self.spread) @ self.weight + self.intercept
 
-    def contributions(self, x: np.ndarray) -> np.ndarray:
+    def contributions(self, x: np.ndarray, steps: np.ndarray | None = None) -> np.ndarray:
         """float64 (rows, features): what each adds to the log-odds of the average transaction."""
         return _standardised(x, self.centre, self.spread) * self.weight
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from pydantic import BaseModel
 
 from common.config import Settings
 from common.errors import EspalierError, InvalidRequest, RequestError
+from common.serving.batcher import Batcher
 from finance.fraud_detection.case_records import Alert, Label
 from finance.fraud_detection.cases import CaseQueue, open_queue
 from finance.fraud_detection.clock import DAY, MINUTE
@@ -28,6 +30,8 @@ from finance.fraud_detection.online import LATENESS, Rows, State, hashed
 from finance.fraud_detection.rules import CompiledRules, RuleBook
 
 if TYPE_CHECKING:
+    from asyncio import Future
+
     from finance.fraud_detection.serve import Decision, FraudPredictor
 
 logger = logging.getLogger("espalier.fraud")
@@ -56,6 +60,7 @@ class Live:
         self._lock, self._waiting = threading.Lock(), Queue[Alert](ALERTS)
         self._closing = threading.Event()
         self._learn(self._known_labels())
+        self._desk = Batcher(self._take_pairs, name="transactions")
         self._writer = threading.Thread(target=self._write_alerts, daemon=True)
         self._writer.start()
 
@@ -83,6 +88,17 @@ class Live:
             what = NEW if became is None else int(became[place])
             found[i] = self._judged(batch[i], decided[place], what, int(rows.time[i]), int(rows.amount[i]))
         self.counted["transactions"] += len(batch)
+        return found
+
+    def submit(self, predictor: FraudPredictor, one: BaseModel, alone: bool) -> Future[list[Decision | EspalierError]]:
+        """`take` one transaction together with others that wait; from the event loop. See `Batcher.submit`."""
+        return self._desk.submit([(predictor, one)], alone)
+
+    def _take_pairs(self, pairs: Sequence[tuple[FraudPredictor, BaseModel]]) -> list[Decision | EspalierError]:
+        found: list[Decision | EspalierError] = []
+        for _, some in groupby(pairs, key=lambda pair: id(pair[0])):  # two while a model is swapped
+            predictors, batch = zip(*some, strict=True)
+            found += self.take(predictors[0], batch)
         return found
 
     def look(self, predictor: FraudPredictor, batch: Sequence[BaseModel]) -> list[Decision]:
@@ -115,6 +131,7 @@ class Live:
     def close(self) -> None:
         """Write what waits and give back what it holds."""
         if not self._closing.is_set():
+            self._desk.close()
             self._closing.set()
             self._writer.join(timeout=5)
             with self._lock:

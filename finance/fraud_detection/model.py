@@ -7,8 +7,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from finance.fraud_detection.config import BoostingSettings
+from common.errors import UsageError
+from finance.fraud_detection.config import BoostingSettings, SequenceSettings
+from finance.fraud_detection.ensemble import Inputs
 from finance.fraud_detection.forest import Forest, anomaly
+from finance.fraud_detection.network import Network
 
 ISOLATION_TREES, ISOLATION_ROWS = 100, 256
 """As Liu, Ting & Zhou (2008) have them."""
@@ -57,6 +60,17 @@ def fit_lightgbm(x: np.ndarray, y: np.ndarray, settings: BoostingSettings, seed:
     seeds = range(seed, seed + settings.bags)
     boosters = [lightgbm.train({**options, "seed": one}, data, settings.rounds) for one in seeds]
     return Forest.mean([Forest.of_lightgbm(booster) for booster in boosters])
+
+
+def fit_network(inputs: Inputs, y: np.ndarray, settings: SequenceSettings, seed: int) -> Network:
+    """The sequence model, as ONNX Runtime will run it. Raises `UsageError` where torch is not installed."""
+    try:
+        from finance.fraud_detection import sequence
+    except ModuleNotFoundError as error:
+        fix = "install `espalier[deep]`, or leave it out of `models`"
+        raise UsageError("the sequence model cannot be trained", got=f"no package {error.name}", fix=fix) from None
+    model = sequence.fit_sequence(*inputs, y, settings, seed)
+    return Network(sequence.export_onnx(model, settings.steps), sequence.typical(model))
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,7 @@ def plan_of(definition: Definition, lateness: int) -> Plan:
         keep=definition.horizon + lateness,
         deepest=definition.deepest,
         largest=LARGEST_SQUARED,
+        steps=definition.steps,
     )
 
 

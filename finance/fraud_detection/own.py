@@ -52,8 +52,11 @@ class Table:
 
 def read_own(path: Path) -> Table:
     """Read and check a table; raises `DataError`, `SchemaError` or `AuditError` naming the first bad row."""
-    frame = _read(path)
-    where = str(path)
+    return checked(read_frame(path), str(path))
+
+
+def checked(frame: pd.DataFrame, where: str) -> Table:
+    """A table that was read by `read_frame`, its rows in their order; raises as `read_own` does."""
     if absent := [name for name in REQUIRED if name not in frame]:
         got = f"a table with {', '.join(map(str, frame.columns))}"
         raise SchemaError("missing column", where=f"{where}: {absent[0]}", got=got, expected=", ".join(REQUIRED))
@@ -77,7 +80,8 @@ def as_entity(column: pd.Series) -> np.ndarray:
     return texts[codes]
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_frame(path: Path) -> pd.DataFrame:
+    """All columns as they are, those of a CSV file as texts; raises `DataError` when it is no table or empty."""
     try:
         if path.suffix == ".parquet":
             frame = pd.read_parquet(path)

@@ -7,6 +7,8 @@ import re
 import numpy as np
 from pydantic import BaseModel, Field
 
+from finance.fraud_detection.definition import Definition
+
 MOST = 4
 PHRASES = {
     "amount": "amount",
@@ -24,6 +26,7 @@ PHRASES = {
     "risk": "share of known frauds of this {} in {}",
     "since_fraud": "hours since the last known fraud of this {}",
     "since_first_fraud": "hours since the first known fraud of this {}",
+    "sequence": "latest transactions of this {}, one after the other",
     "good_since_fraud": "known good transactions of this {} since its last known fraud",
 }
 NAME = re.compile(
@@ -36,7 +39,7 @@ class Reason(BaseModel):
 
     feature: str
     says: str = Field(description="the feature in words")
-    value: float | None = Field(description="null: not known")
+    value: float | None = Field(description="null: not known, or no number")
     adds: float = Field(description="to the log-odds of fraud, against the average transaction")
 
 
@@ -51,14 +54,15 @@ def says(feature: str) -> str:
     return f"different {partners} of this {entity} in {window}"
 
 
-def strongest(names: list[str], x: np.ndarray, adds: np.ndarray) -> list[Reason]:
-    """The features of x (features,) that add most, at most `MOST`."""
+def strongest(definition: Definition, x: np.ndarray, adds: np.ndarray) -> list[Reason]:
+    """What adds most, at most `MOST`: features of x (features,), and the earlier transactions (`adds` has one more)."""
+    names, values = [*definition.names, f"{definition.entities[0]}_sequence"], [*x.tolist(), np.nan]
     order = [i for i in np.argsort(-adds, kind="stable")[:MOST] if adds[i] > 0]
     return [
         Reason(
             feature=names[i],
             says=says(names[i]),
-            value=None if np.isnan(x[i]) else float(x[i]),
+            value=None if np.isnan(values[i]) else values[i],
             adds=round(float(adds[i]), 4),
         )
         for i in order

@@ -146,7 +146,7 @@ class RedisState:
         for part in _parts(rows):
             for answer in self._call(partial(self._ask_all, rows=part, remember=False, counted=True)):
                 self._inexact["incomplete"] += self._incomplete(int(rows.time[done]), answer)
-                self._aggregate(int(rows.time[done]), answer, counts[done])
+                self._aggregate(int(rows.time[done]), rows.keys[done], answer, counts[done])
                 done += 1
         return counts
 
@@ -210,7 +210,7 @@ class RedisState:
             became[i] = answer[0]
             if counted:
                 self._inexact["incomplete"] += became[i] == NEW and self._incomplete(int(rows.time[i]), answer)
-                self._aggregate(int(rows.time[i]), answer, counts[i])
+                self._aggregate(int(rows.time[i]), rows.keys[i], answer, counts[i])
             if not answer[1]:
                 self._inexact["lost"] += self._begun
             self._begun = True
@@ -268,14 +268,14 @@ class RedisState:
         late = bool(answer[1]) and t < int(answer[1]) - self.lateness
         return late or bool(self._seeding or self._pending)
 
-    def _aggregate(self, t: int, answer: list[bytes], out: np.ndarray) -> None:
-        for e in range(len(out)):
+    def _aggregate(self, t: int, keys: np.ndarray, answer: list[bytes], out: np.ndarray) -> None:
+        for e, other in enumerate(keys[self._plan.partner_of]):
             members, labels = np.frombuffer(answer[2 * e + 2], MEMBER), np.frombuffer(answer[2 * e + 3], LABEL)
             n = len(members)
             self._seen.time[:n], self._seen.amount[:n] = members["time"], members["amount"]
             self._seen.partner[:n] = members["partner"].view(np.int64)
             self._seen.fraud[:n], self._seen.label_time[:n] = labels["fraud"], labels["label_time"]
-            aggregate(self._plan, self._seen, n, t, out[e])
+            aggregate(self._plan, self._seen, n, t, int(other.view(np.int64)) if other else -1, out[e])
 
 
 def _parts(rows: Rows) -> list[Rows]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -13,10 +13,13 @@ from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field, ValidationError
 
 from common.config import settings
-from common.errors import EspalierError
+from common.errors import EspalierError, RequestError
 from common.serving.problems import Problem, invalid_body, problem_of
+from common.serving.security.policy import NEEDS
 from finance.fraud_detection.case_routes import case_routes
 from finance.fraud_detection.live import Live
+from finance.fraud_detection.remembered import Remembered
+from finance.fraud_detection.rule_history import Backtest
 from finance.fraud_detection.rules import RuleSet
 from finance.fraud_detection.serve import Decision
 
@@ -53,33 +56,35 @@ def live_routes(predictor: Callable[[], FraudPredictor]) -> APIRouter:
         response_model=Decision,
         openapi_extra=_body_of({"type": "object", "description": "as for predict"}, "predict"),
     )
-    async def one(request: Request) -> Response:
-        current, asked = predictor(), await request.body()
-
-        def decide() -> Decision:
-            body = _valid(current, asked)
-            found = live().take(current, [body])[0]
-            if isinstance(found, EspalierError):
-                raise found
-            return found
-
-        decision = await asyncio.to_thread(decide)
-        return Response(decision.model_dump_json(), media_type="application/json")
+    async def one(request: Request, response: Response) -> Response:
+        current, asked, decided = predictor(), await request.body(), request.state.decided
+        decided.admit()
+        body = _valid(current, asked)
+        opened = current.live
+        if opened is None:
+            opened = await asyncio.to_thread(live)
+        [found] = await opened.submit(current, body, getattr(request.state, "alone", False))
+        if isinstance(found, EspalierError):
+            raise found
+        content = found.model_dump_json().encode()
+        decided.note([body], [found], (b"[%b]" % asked, b"[%b]" % content))
+        return Response(content, media_type="application/json", headers=dict(response.headers))
 
     @router.post(
         "/transactions/batch",
         summary="Many transactions in their order; a refused one holds up no other.",
         openapi_extra={"x-espalier-request": "rows"},
     )
-    async def many(body: Transactions) -> Decisions:
-        current = predictor()
-
-        def decide() -> list[dict[str, Any] | Problem]:
-            asked = [_valid(current, row) for row in body.rows]
-            found = live().take(current, asked)
-            return [problem_of(one) if isinstance(one, EspalierError) else one.model_dump() for one in found]
-
-        return Decisions(rows=await asyncio.to_thread(decide))
+    async def many(body: Transactions, request: Request) -> Decisions:
+        """On record are the rows that were decided, in their order: `<decision>.<row>` counts these alone."""
+        current, decided = predictor(), request.state.decided
+        decided.admit()
+        pairs = await asyncio.to_thread(lambda: _take_all(live(), current, body.rows))
+        if known := [(asked, found) for asked, found in pairs if isinstance(found, Decision)]:
+            decided.note(*zip(*known, strict=True))
+        return Decisions(
+            rows=[found.model_dump() if isinstance(found, Decision) else problem_of(found) for _, found in pairs]
+        )
 
     @router.get("/state", summary="The online state in numbers.")
     async def numbers() -> StateNumbers:
@@ -91,17 +96,34 @@ def live_routes(predictor: Callable[[], FraudPredictor]) -> APIRouter:
             rule_version=opened.rules.version,
         )
 
-    @router.get("/rules", summary="The rule set in force.")
+    @router.get("/rules", summary="The rule set in force.", openapi_extra={NEEDS: ["predict", "rules"]})
     async def rules() -> RuleSet:
         return (await asyncio.to_thread(live)).book.current()
 
-    @router.post("/rules", summary="Publish a rule set; `based_on` is the version it was made from.")
+    @router.post(
+        "/rules",
+        summary="Publish a rule set; `based_on` is the version it was made from.",
+        openapi_extra={NEEDS: ["rules"]},
+    )
     async def publish(body: RuleSet, based_on: Annotated[int | None, Query(ge=0)] = None) -> Published:
         return Published(version=await asyncio.to_thread(lambda: live().publish(body, based_on)))
 
-    @router.post("/rules/restore", summary="Publish an earlier version again, as a new one.")
+    @router.post(
+        "/rules/restore", summary="Publish an earlier version again, as a new one.", openapi_extra={NEEDS: ["rules"]}
+    )
     async def restore(body: Published) -> Published:
         return Published(version=await asyncio.to_thread(lambda: live().roll_back(body.version)))
+
+    remembered = Remembered()
+
+    @router.post(
+        "/rules/backtest",
+        summary="What a rule set would have done with the transactions that the bundle remembers.",
+        openapi_extra={NEEDS: ["predict", "rules"]},
+    )
+    async def measure(body: RuleSet) -> Backtest:
+        current = predictor()
+        return await asyncio.to_thread(lambda: remembered.measure(current, body, live().queue.labels))
 
     return case_routes(lambda: live().queue, lambda labels: live().learn(labels), router)
 
@@ -155,6 +177,20 @@ class Gauges(Collector):
             for what, count in getattr(live.state, "inexact", {}).items():
                 inexact.add_metric([what], count)
         return [events, size, inexact]
+
+
+def _take_all(
+    live: Live, current: FraudPredictor, rows: Sequence[dict[str, Any]]
+) -> list[tuple[BaseModel | None, Decision | EspalierError]]:
+    """Every row and what became of it; one that is no transaction has none."""
+    asked: list[BaseModel | EspalierError] = []
+    for row in rows:
+        try:
+            asked.append(_valid(current, row))
+        except RequestError as error:
+            asked.append(error)
+    taken = iter(live.take(current, [row for row in asked if isinstance(row, BaseModel)]))
+    return [(row, next(taken)) if isinstance(row, BaseModel) else (None, row) for row in asked]
 
 
 def _valid(current: FraudPredictor, content: bytes | dict[str, Any]) -> BaseModel:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from common.config import Strict
 from common.errors import InvalidRequest, RequestError, SchemaError
@@ -26,6 +26,18 @@ Action = Literal["review", "decline", "approve"]
 Mode = Literal["live", "shadow", "off"]
 SCORE: dict[str, Kind] = {"score": "number"}
 """The model's score, 0 to 1: a field that every rule may read beside those of the schema."""
+EXAMPLE: dict[str, Any] = {
+    "rules": [
+        {
+            "name": "large-at-night",
+            "when": "amount > 50000 and (hour < 6 or hour >= 23)",
+            "action": "review",
+            "mode": "shadow",
+            "reason": "large amount at night",
+        }
+    ]
+}
+"""In OpenAPI: fields that every bundle has."""
 
 
 class Rule(Strict):
@@ -50,6 +62,8 @@ class Entry(Strict):
 
 class RuleSet(Strict):
     """All rules and list entries of one version; version 0 is the empty one, before any was published."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     version: int = Field(0, ge=0)
     rules: tuple[Rule, ...] = ()

@@ -9,14 +9,14 @@ from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, create_model
 
 from common.bundle import Bundle
 from common.config import Strict
-from common.errors import InvalidRequest
 from finance.fraud_detection.definition import Definition
+from finance.fraud_detection.ensemble import Ensemble, Inputs
 from finance.fraud_detection.forest import Forest, anomaly
-from finance.fraud_detection.linear import Calibration, Logistic
+from finance.fraud_detection.linear import Calibration
 from finance.fraud_detection.online import Online, Rows, State, hashed, keys_of
 from finance.fraud_detection.policy import Policy, decide
 from finance.fraud_detection.reasons import Reason, strongest
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 LARGEST = 10**12
 """Minor units."""
-MODELS: Mapping[str, type[Logistic] | type[Forest]] = {"logistic": Logistic, "xgboost": Forest, "lightgbm": Forest}
 
 
 class Decision(BaseModel):
@@ -64,7 +63,7 @@ class FraudPredictor:
     def __init__(
         self,
         definition: Definition,
-        model: Logistic | Forest,
+        model: Ensemble,
         anomaly_forest: Forest,
         kept: Mapping[str, Any],
         state: Mapping[str, np.ndarray],
@@ -73,7 +72,7 @@ class FraudPredictor:
         examples: Sequence[Mapping[str, Any]],
     ) -> None:
         self.definition, self.model, self.kept, self.simulated = definition, model, kept, simulated
-        self.name, self._anomaly = f"{kept['champion']} {version}", anomaly_forest
+        self.name, self._anomaly = f"{model.name} {version}", anomaly_forest
         self.policy = Policy(review=kept["review"], decline=kept["decline"], fallback="review")
         self.seed_rows = _rows_of(state)
         self.state: State = Online(definition)
@@ -81,7 +80,7 @@ class FraudPredictor:
         self._looking = Lock()
         self.rules = CompiledRules(RuleSet(), self.schema)
         self.live: Live | None = None
-        self.request = _request_type(definition.entities, kept["currency"], examples)
+        self.request = _request_type(definition.entities, kept["currency"], kept["decimals"], examples)
         self._calibration = Calibration(*kept["calibration"])
 
     @classmethod
@@ -91,7 +90,7 @@ class FraudPredictor:
         examples = bundle.examples() if "examples.jsonl" in manifest.files else []
         return cls(
             Definition.model_validate(kept["definition"]),
-            MODELS[kept["champion"]].of_arrays(bundle.arrays("champion.safetensors")),
+            Ensemble.of_bundle(bundle, kept["champion"]),
             Forest.of_arrays(bundle.arrays("anomaly.safetensors")),
             kept,
             bundle.arrays("state.safetensors"),
@@ -118,7 +117,7 @@ class FraudPredictor:
         return self.decide(batch, rows, counts, self.rules)
 
     def rows_of(self, batch: Sequence[BaseModel]) -> Rows:
-        """Requests as the state takes them. Raises `InvalidRequest` naming the field."""
+        """Requests as the state takes them."""
         records = [request.__dict__ for request in batch]
         time = np.array([milliseconds(record["time"]) for record in records], np.int64)
         amount = np.array([self._minor(record) for record in records], np.int64)
@@ -127,9 +126,9 @@ class FraudPredictor:
         id = np.array([hashed(record["id"]) for record in records], np.uint64)
         return Rows(np.full(len(records), -1, np.int8), id, time, amount, keys)
 
-    def score(self, x: np.ndarray) -> np.ndarray:
-        """The probability of fraud (rows,) of features float32 (rows, features)."""
-        return self._calibration.probability(self.model.predict(x))
+    def score(self, inputs: Inputs) -> np.ndarray:
+        """The probability of fraud (rows,)."""
+        return self._calibration.probability(self.model.predict(*inputs))
 
     def decide(
         self, batch: Sequence[BaseModel], rows: Rows, counts: np.ndarray | None, rules: CompiledRules
@@ -137,18 +136,18 @@ class FraudPredictor:
         """Decisions from counts int64 (rows, entities, counts); None: the history could not be read."""
         if counts is None:
             return [self._decide(request, None, None, None, rules, rows, i) for i, request in enumerate(batch)]
-        x = self.definition.features(counts, rows.time, rows.amount)
-        score = self.score(x)
-        unusual = anomaly(self._anomaly.predict(np.nan_to_num(x, nan=-1.0)), self.kept["anomaly_rows"])
+        inputs = Inputs.of(self.definition, counts, rows.time, rows.amount)
+        score = self.score(inputs)
+        unusual = anomaly(self._anomaly.predict(np.nan_to_num(inputs.x, nan=-1.0)), self.kept["anomaly_rows"])
         return [
-            self._decide(request, x[i], float(score[i]), float(unusual[i]), rules, rows, i)
+            self._decide(request, inputs.part(slice(i, i + 1)), float(score[i]), float(unusual[i]), rules, rows, i)
             for i, request in enumerate(batch)
         ]
 
     def _decide(
         self,
         request: BaseModel,
-        x: np.ndarray | None,
+        seen: Inputs | None,
         score: float | None,
         unusual: float | None,
         rules: CompiledRules,
@@ -158,12 +157,12 @@ class FraudPredictor:
         fields = request.__dict__
         record = {name: fields[name] for name in (*self.definition.entities, "currency")}
         record |= {"amount": int(rows.amount[i]), "time": int(rows.time[i])}
-        if x is not None and rules.version:
-            record = {**dict(zip(self.definition.names, x.tolist(), strict=True)), **record}
-        found = decide(self.policy, rules, record, score, degraded=x is None)
+        if seen is not None and rules.version:
+            record = {**dict(zip(self.definition.names, seen.x[0].tolist(), strict=True)), **record}
+        found = decide(self.policy, rules, record, score, degraded=seen is None)
         reasons: list[Reason] = []
-        if x is not None and found.decision != "approve":
-            reasons = strongest(self.definition.names, x, self.model.contributions(x[None])[0])
+        if seen is not None and found.decision != "approve":
+            reasons = strongest(self.definition, seen.x[0], self.model.contributions(*seen)[0])
         return Decision.model_construct(
             id=fields["id"],
             decision=found.decision,
@@ -176,7 +175,7 @@ class FraudPredictor:
             shadow_rules=list(found.shadow),
             told=list(found.reasons),
             anomaly=unusual,
-            degraded=x is None,
+            degraded=seen is None,
             duplicate=False,
             rule_version=found.rule_version,
             model=self.name,
@@ -184,15 +183,7 @@ class FraudPredictor:
         )
 
     def _minor(self, record: Mapping[str, Any]) -> int:
-        exact = Decimal(str(record["amount"])).scaleb(self.kept["decimals"])
-        if exact != exact.to_integral_value():
-            raise InvalidRequest(
-                "more decimals than the currency has",
-                where="amount",
-                got=record["amount"],
-                expected=f"{self.kept['decimals']} decimals at most for {self.kept['currency']}",
-            )
-        return int(exact)
+        return int(_exact(record["amount"], self.kept["decimals"]))
 
     def close(self) -> None:
         """Write down the state that runs."""
@@ -232,8 +223,22 @@ def _rows_of(state: Mapping[str, np.ndarray]) -> Rows:
     )
 
 
-def _request_type(entities: tuple[str, ...], currency: str, examples: Sequence[Mapping[str, Any]]) -> type[BaseModel]:
+def _exact(amount: float, decimals: int) -> Decimal:
+    """In minor units."""
+    return Decimal(str(amount)).scaleb(decimals)
+
+
+def _request_type(
+    entities: tuple[str, ...], currency: str, decimals: int, examples: Sequence[Mapping[str, Any]]
+) -> type[BaseModel]:
     """The request: one transaction with the entities that the bundle counts."""
+
+    def whole(amount: float) -> float:
+        exact = _exact(amount, decimals)
+        if exact != exact.to_integral_value():
+            raise ValueError(f"at most {decimals} decimals, as {currency} has no more")
+        return amount
+
     entries: dict[str, Any] = {
         "id": (
             Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^/\x00-\x1f]+$")],
@@ -241,7 +246,7 @@ def _request_type(entities: tuple[str, ...], currency: str, examples: Sequence[M
         ),
         "time": (Annotated[AwareDatetime, Field(strict=False)], Field(description="Time, ISO 8601 with a zone")),
         "amount": (
-            Annotated[float, Field(ge=0, le=LARGEST / 100, allow_inf_nan=False)],
+            Annotated[float, Field(ge=0, le=LARGEST / 100, allow_inf_nan=False), AfterValidator(whole)],
             Field(description=f"Amount in {currency}"),
         ),
         "currency": (Literal[currency], Field(description="Currency that the model was trained on")),

@@ -11,14 +11,18 @@ from common.bundle import Bundle, save_bundle
 from common.evaluation.stability import reference_histogram
 from common.files import sha256
 from finance.fraud_detection import SYSTEM
+from finance.fraud_detection.clock import DAY
 from finance.fraud_detection.config import RECIPES, Config
 from finance.fraud_detection.currency import DECIMALS
 from finance.fraud_detection.data import Events, load
+from finance.fraud_detection.ensemble import Inputs
 from finance.fraud_detection.fit import Features, Fitted, definition_of, fit
 from finance.fraud_detection.online import LATENESS, hashed, keys_of
-from finance.fraud_detection.prequential import moment_of, past_moments
+from finance.fraud_detection.prequential import Moment, moment_of, past_moments
 
 EXAMPLES = 6
+LEAST_RECENT, MOST_RECENT = 500, 50_000
+"""Transactions that the monitor compares with."""
 
 
 def train(config: Config) -> Bundle:
@@ -27,9 +31,11 @@ def train(config: Config) -> Bundle:
     events = load(config)
     moment, past = moment_of(config, events), past_moments(config, events)
     known = events.rows(events.time < moment.at)
-    ready = Features(definition_of(config, events), events, [moment, *past])
+    recent = recent_rows(config, events, moment)
+    ready = Features(definition_of(config, events), events, [moment, *past], recent)
     fitted = fit(config, events, ready)
-    return _save(config, events, known, fitted, ready.at(moment.train), moment.at)
+    reference = reference_of(events, recent, ready.at(recent), fitted)
+    return _save(config, events, known, fitted, reference, moment.at)
 
 
 def with_recipe(config: Config) -> Config:
@@ -55,21 +61,38 @@ def state_of(events: Events, at: int, keep: int) -> dict[str, np.ndarray]:
     }
 
 
-def _save(config: Config, events: Events, known: Events, fitted: Fitted, x: np.ndarray, at: int) -> Bundle:
-    names, test = fitted.definition.names, moment_of(config, events).test
-    reference = {name: reference_histogram(x[:, place]) for place, name in enumerate(names)}
-    reference["score"] = reference_histogram(fitted.score(x))
+def recent_rows(config: Config, events: Events, moment: Moment) -> np.ndarray:
+    """Positions of the latest transactions before the moment, whose labels are not known: the champion has not learned
+    from them. Where every label is known at once, what it has learned from."""
+    delay = round(config.label_delay_days * DAY)
+    recent = np.flatnonzero((events.time >= moment.at - delay) & (events.time < moment.at))[-MOST_RECENT:]
+    return recent if len(recent) >= LEAST_RECENT else moment.train[-MOST_RECENT:]
+
+
+def reference_of(events: Events, rows: np.ndarray, inputs: Inputs, fitted: Fitted) -> dict[str, Any]:
+    """Histograms of what a request and its answer show, for the monitor."""
+    shown = {
+        "amount": events.amount[rows] / 10 ** DECIMALS.get(events.currency, 0),
+        "score": fitted.score(inputs),
+        "anomaly": fitted.anomaly.predict(inputs.x),
+    }
+    return {name: reference_histogram(values) | {"range": [0.0, None]} for name, values in shown.items()}
+
+
+def _save(config: Config, events: Events, known: Events, fitted: Fitted, reference: dict[str, Any], at: int) -> Bundle:
+    test, champion = moment_of(config, events).test, fitted.models[fitted.champion]
     return save_bundle(
         SYSTEM,
         config,
         arrays={
-            "champion.safetensors": fitted.models[fitted.champion].arrays(),
+            **champion.arrays(),
             "anomaly.safetensors": fitted.anomaly.forest.arrays(),
             "state.safetensors": state_of(known, at, fitted.definition.horizon + LATENESS),
         },
+        files=champion.graphs(),
         preprocess={
             "definition": fitted.definition.model_dump(mode="json"),
-            "champion": fitted.champion,
+            "champion": list(champion.parts),
             "calibration": [fitted.calibration.intercept, fitted.calibration.slope],
             "anomaly_rows": fitted.anomaly.rows,
             "review": fitted.budget.threshold,

@@ -18,4 +18,11 @@ SYSTEM = System(
     bench=f"{ROOM}.bench:bench",
     predictor=f"{ROOM}.serve:InspectionPredictor",
     acceptance=("valid_auroc >= 0.75",),
+    intended_use="To sort out parts for a second look, on a line where camera, light and product are those of "
+    "training. Not the only check of a part on which safety depends.",
+    limits=(
+        "Another product or another light looks defective, or changes the rate of false alarms: train again.",
+        "The promised rate is one over parts like those it was calibrated on; few of these make it wide.",
+        "A strict promise misses defects, and fine cracks on parts never seen before are found badly.",
+    ),
 )

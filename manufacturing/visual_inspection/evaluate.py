@@ -20,7 +20,6 @@ from common.evaluation.metrics import auc, bootstrap, f1, f1_max, wilson
 from common.evaluation.page import Section
 from common.evaluation.plots import score_distribution
 from common.evaluation.report import Metric, Published, Report, Seconds, Slice
-from common.files import sha256
 from common.progress import bar
 from common.provenance import commit, machine, peak_rss_mb
 from common.vision.backbones import load_backbone
@@ -51,12 +50,7 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     config = Config.model_validate(bundle.manifest.config)
     data = load(config)
     split = data.split(config.protocol, config.seed)
-    if sha256("\n".join(split["test"].name).encode()) != bundle.json("data.json")["test_rows_sha256"]:
-        raise DataError(
-            "the test part is not the one that training kept closed",
-            where=f"bundle {bundle.path}",
-            fix="train the bundle again on this data",
-        )
+    bundle.check_test_rows("\n".join(split["test"].name).encode())
     if data.sha256 != bundle.json("data.json")["cards"][0]["sha256"]:
         raise DataError(
             "the pictures have changed since training", where=data.id, fix="bring them back, or train the bundle again"

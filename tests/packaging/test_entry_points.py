@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from common.bundle.card import render_card
 from common.system import System, discover
+
+ROOT = Path(__file__).parents[2]
+TOLD = ("version", "created", "commit", "seed")
 
 PLUGIN = """
 from common.system import System
@@ -145,3 +149,12 @@ def test_bench_all_skips_what_has_no_benchmark_and_says_so(plugins: Path, tmp_pa
     assert not list(tmp_path.iterdir())
     one = bench("garden.pruning")
     assert (one.returncode, one.stderr) == (2, "espalier: garden.pruning: this system has no bench.\n")
+
+
+def test_every_system_of_the_house_says_what_it_is_for_and_what_it_cannot_do() -> None:
+    ours = [s for s in discover().values() if isinstance(s, System) and (ROOT / s.name.replace(".", "/")).is_dir()]
+    assert ours
+    for system in ours:
+        card = render_card(system, {"simulated": False, "libraries": {}, **dict.fromkeys(TOLD, "x")}, {}, {})
+        assert f"## Intended use\n{system.intended_use}\n\n## Limits\n- {system.limits[0]}\n" in card, system.name
+        assert len(system.limits) >= 2

@@ -26,8 +26,8 @@ LINES_OF_A_SYSTEM = 1_800
 # Grown beyond the plan (`common/` about 5,000 in all): these keep them from growing on; lower them when a part
 # shrinks. A package of the frame with a number of its own does not count towards `common`.
 LINES_SO_FAR = {
-    "common": 9_430,
-    "common/audit": 950,
+    "common": 9_560,
+    "common/audit": 900,
     "common/clone": 1_500,
     "common/console": 1_350,
     "common/monitoring": 2_200,
@@ -35,7 +35,7 @@ LINES_SO_FAR = {
     "common/training": 700,
     "common/vision": 1_650,
     "finance/credit_scoring": 3_650,
-    "finance/fraud_detection": 6_400,
+    "finance/fraud_detection": 7_280,
     "healthcare/disease_diagnosis": 3_040,
     "manufacturing/visual_inspection": 3_010,
 }

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from common.errors import UsageError
 
-SCOPE = re.compile(r"predict:(\*|[a-z0-9_]+(\.[a-z0-9_]+)?)|feedback|metrics|admin")
-GRAMMAR = "predict:<system>, predict:*, feedback, metrics or admin"
+OF_A_SYSTEM = ("predict", "cases", "rules")
+"""Scopes that are given for one system, `predict:<system>`, or for all, `predict:*`; a route of a system's own says
+which it needs. Any other word is refused where it is written, in a key and on a route alike."""
+SCOPE = re.compile(rf"({'|'.join(OF_A_SYSTEM)}):(\*|[a-z0-9_]+(\.[a-z0-9_]+)?)|feedback|metrics|admin")
+GRAMMAR = f"{', '.join(f'{word}:<system>' for word in OF_A_SYSTEM)} (or :*), feedback, metrics or admin"
 
 
 @dataclass(frozen=True, slots=True)

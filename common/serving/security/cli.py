@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from common.errors import UsageError
+from common.serving.security.caller import GRAMMAR
 
 app = typer.Typer(help="API keys of a service: create, list, revoke.", no_args_is_help=True)
 
@@ -18,9 +19,7 @@ File = Annotated[
     Path | None, typer.Option("--file", help="keys file; default ESPALIER_KEYS_FILE, else keys.json in ESPALIER_HOME")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
-Scopes = Annotated[
-    list[str], typer.Option("--scope", help="predict:<system>, predict:*, feedback, metrics or admin; can be repeated")
-]
+Scopes = Annotated[list[str], typer.Option("--scope", help=f"{GRAMMAR}; can be repeated")]
 
 
 @app.command()

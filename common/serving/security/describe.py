@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.serving.security.guard import Gate
-from common.serving.security.policy import OPEN
+from common.serving.security.policy import ANY, OPEN, told
 
 REFUSALS = {
     401: "No credential, or one that is not accepted",
@@ -25,15 +25,19 @@ PROBLEM = {"content": {"application/problem+json": {"schema": {"$ref": "#/compon
 
 
 def add_security(document: dict[str, Any], gate: Gate) -> None:
-    """Put the two schemes into an OpenAPI document, either of them for every route that is not open."""
+    """Put the two schemes into an OpenAPI document, either of them for every route that is not open, with the scopes
+    that it needs: of the alternatives of an operation one is enough."""
     if gate.authenticate is None:
         return
     document.setdefault("components", {})["securitySchemes"] = SCHEMES
     document["security"] = [{name: []} for name in SCHEMES]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            if gate.policy.needed(method.upper(), path) is OPEN:
+            needed = gate.policy.needed(method.upper(), path)
+            if needed is OPEN:
                 operation["security"] = []
+            elif needed is not ANY:
+                operation["security"] = [{name: [scope]} for scope in told(needed) for name in SCHEMES]
 
 
 def add_refusals(document: dict[str, Any]) -> None:

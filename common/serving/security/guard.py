@@ -21,7 +21,7 @@ from common.serving.security.buckets import RateLimit
 from common.serving.security.caller import Caller
 from common.serving.security.credentials import credential
 from common.serving.security.errors import Forbidden, TooManyRequests
-from common.serving.security.policy import ADMIN, ANY, OPEN, Policy
+from common.serving.security.policy import ANY, OPEN, Policy, told
 from common.serving.security.slow import timely
 
 logger = logging.getLogger("espalier.security")
@@ -57,11 +57,11 @@ class Gate:
         state["caller"] = caller.id
         await self._check_rate(caller)
         if needed is not ANY and needed.isdisjoint(caller.scopes):
-            wanted = min(needed - ADMIN or ADMIN, key=lambda scope: (scope.endswith("*"), len(scope)))
+            wanted = told(needed)
             raise Forbidden(
                 "this credential does not open this route, or there is no such route",
-                expected=f"the scope {wanted}",
-                challenge=f'{BEARER}, error="insufficient_scope", scope="{wanted}"',
+                expected=f"the scope {' or '.join(wanted)}",
+                challenge=f'{BEARER}, error="insufficient_scope", scope="{wanted[0]}"',
             )
 
     async def _check_rate(self, caller: Caller) -> None:

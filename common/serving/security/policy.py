@@ -10,11 +10,15 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from common.serving.security.caller import OF_A_SYSTEM, check_scope
+
 ADMIN = frozenset({"admin"})
 OPEN: frozenset[str] = frozenset()
 """Needs no credential."""
 ANY = frozenset({"*"})
 """Any accepted credential, whatever its scopes."""
+NEEDS = "x-espalier-scope"
+"""What a route of a system's own says of itself in OpenAPI: words of scopes, of which one is enough."""
 
 # (methods, path, scope). "{system}" is a name that this service has, short or full; "{}" is one segment; "{...}" is
 # all that follows, or nothing. GET includes HEAD; "WS" is a WebSocket. The first rule that fits decides.
@@ -60,11 +64,16 @@ class Policy:
                 self._add(frozenset(methods.split()), place, _sufficient(scope, full))
 
     def allow_own(self, system: str, prefix: str, routes: Iterable[Any]) -> None:
-        """A system's own routes (of its `APIRouter`, mounted at `prefix`) need the system's `predict` scope."""
+        """A system's own routes (of its `APIRouter`, mounted at `prefix`) need the system's `predict` scope, or one of
+        those that a route names by `openapi_extra={"x-espalier-scope": ["cases"]}`. Raises `UsageError` for a word
+        that no key can have."""
         for route in routes:
+            words = (getattr(route, "openapi_extra", None) or {}).get(NEEDS) or ["predict"]
+            for word in words:
+                check_scope(f"{word}:*" if word in OF_A_SYSTEM else word)
             path = prefix + re.sub(r"\{\w+:path\}", "{...}", re.sub(r"\{\w+(:(?!path)\w+)?\}", "{}", route.path))
             methods = frozenset(getattr(route, "methods", None) or {"WS"})
-            self._add(methods, path, _sufficient("predict", system))
+            self._add(methods, path, frozenset().union(*(_sufficient(word, system) for word in words)))
 
     def needed(self, method: str, path: str) -> frozenset[str]:
         """The scopes of which one is enough; `OPEN` and `ANY` are special."""
@@ -100,9 +109,17 @@ def _sufficient(scope: str, full: str) -> frozenset[str]:
             return OPEN
         case "any":
             return ANY
-        case "predict":
-            return frozenset({f"predict:{full}", f"predict:{full.rpartition('.')[2]}", "predict:*", "admin"})
+        case word if word in OF_A_SYSTEM:
+            return frozenset({f"{word}:{full}", f"{word}:{full.rpartition('.')[2]}", f"{word}:*", "admin"})
     return frozenset({scope, "admin"})
+
+
+def told(needed: frozenset[str]) -> list[str]:
+    """Of the scopes of which one is enough those to ask for: the narrowest of each kind, not `admin` if others do."""
+    kinds: dict[str, str] = {}
+    for scope in sorted(needed - ADMIN or ADMIN, key=lambda scope: (scope.endswith("*"), len(scope))):
+        kinds.setdefault(scope.partition(":")[0], scope)
+    return list(kinds.values())
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -60,12 +60,14 @@ class Load:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
-def test_what_is_lost(ending: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_what_is_lost(
+    ending: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
     environment = os.environ | {
         "PYTHONPATH": str(Path(__file__).parents[1] / "serving"),
         "ESPALIER_HOME": str(tmp_path / "home"),
         "ESPALIER_AUDIT_WINDOW_S": str(WINDOW_S),
-        "DATABASE_URL": url,
+        "DATABASE_URL": database_url,
     }
     process = subprocess.Popen(
         [sys.executable, "-c", SERVE, str(make_bundle(tmp_path / "bundle", 1))],
@@ -83,7 +85,7 @@ def test_what_is_lost(ending: signal.Signals, tmp_path: Path, monkeypatch: pytes
     process.send_signal(ending)
     process.communicate(timeout=30)
     load.join()
-    kept = set(_ids(url))
+    kept = set(_ids(database_url))
     # The declared window, and a generous second for one write on a busy machine.
     due = [key for at, key in load.answered if ending == signal.SIGTERM or at < ended - WINDOW_S - 1.0]
     if ending == signal.SIGTERM:
@@ -101,7 +103,7 @@ def _ids(url: str) -> list[str]:
     from common.audit.tables import decisions
 
     store = Store(url)
-    with store._begin() as connection:
+    with store._database.begin() as connection:
         found = list(connection.execute(select(decisions.c.id)).scalars())
     store.close()
     return found

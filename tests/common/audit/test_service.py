@@ -19,11 +19,11 @@ URL = "/v1/adder/predict"
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str) -> Iterator[None]:
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str) -> Iterator[None]:
     entry = EntryPoint("toy.adder", "toy_system:SYSTEM", "espalier.systems")
     monkeypatch.setattr(common.system, "entry_points", lambda group: [entry])
     monkeypatch.setenv("ESPALIER_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("DATABASE_URL", database_url)
     settings.cache_clear()
     yield
     settings.cache_clear()
@@ -50,6 +50,16 @@ def test_every_answer_names_its_record(client: TestClient) -> None:
     body = {"inputs": [{"name": "age", "datatype": "INT64", "shape": [2], "data": [40, 41]}]}
     tensors = client.post("/v2/models/adder/infer", json=body).headers["x-decision-id"]
     assert client.get(f"/v1/decisions/{tensors}.1").json()["inputs"]["age"] == 41
+
+
+def test_a_route_of_a_systems_own_puts_its_decisions_on_record_too(client: TestClient) -> None:
+    answer = client.post("/v1/adder/add", json={"age": 20})
+    found = client.get(f"/v1/decisions/{answer.headers['x-decision-id']}").json()
+    assert found["output"] == answer.json()
+    assert found["inputs"]["age"] == 20
+    assert found["version"] == answer.headers["x-model-version"]
+    assert client.app.state.slots[0].monitor is None or client.app.state.slots[0].monitor.fold() == 1
+    assert "x-decision-id" not in client.post("/v1/adder/echo", json={"text": "x"}).headers
 
 
 def test_refused_requests_are_no_decisions(client: TestClient) -> None:
@@ -93,7 +103,7 @@ def test_a_subject_is_erased_and_never_stored_in_clear(client: TestClient, tmp_p
     kept = client.post(URL, json={"age": 20, "note": "divorced"}).headers["x-decision-id"]
     gone = client.post(URL, json={"age": 21, "note": "divorced"}, headers=headers).headers["x-decision-id"]
     assert client.get(f"/v1/decisions/{gone}").status_code == 200
-    for file in tmp_path.glob("audit.db*"):
+    for file in tmp_path.rglob("tables.db*"):
         assert b"customer-4711" not in file.read_bytes()
     assert client.post("/v1/erasure", json={"subject": "customer-4711"}).json() == {"decisions": 1}
     assert client.post("/v1/erasure", json={"subject": "customer-4711"}).json() == {"decisions": 0}

@@ -14,7 +14,15 @@ from garden import SYSTEM, Config, Grower, train
 from common.bundle import Bundle, load_bundle, newest, open_predictor, save_bundle
 from common.bundle.folder import manifest_bytes
 from common.config import settings
-from common.errors import BundleCorrupted, BundleError, BundleTooNew, EspalierError, SignatureInvalid, UsageError
+from common.errors import (
+    BundleCorrupted,
+    BundleError,
+    BundleTooNew,
+    DataError,
+    EspalierError,
+    SignatureInvalid,
+    UsageError,
+)
 from common.files import sha256
 
 pytestmark = pytest.mark.usefixtures("garden")
@@ -66,6 +74,14 @@ def test_what_is_saved_is_read_again() -> None:
     assert "`meadow`: A meadow (CC0)" in card
     assert "| valid_error | 0.1 |" in card
     assert open_predictor(bundle).predict([Grower.request(x=4)])[0].y == 8
+
+
+def test_another_test_part_than_that_of_training_is_refused() -> None:
+    bundle = save(data={"simulated": True, "cards": [], "test_rows_sha256": sha256(b"a\nb")})
+    bundle.check_test_rows(b"a\nb")
+    sentence = "the test part is not the one that training kept closed; train the bundle again on this data."
+    with pytest.raises(DataError, match=rf"^bundle {bundle.path}: {sentence}$"):
+        bundle.check_test_rows(b"a\nc")
 
 
 def test_arrays_are_read_as_they_were_whatever_their_order_in_memory() -> None:

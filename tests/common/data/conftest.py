@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,8 +7,6 @@ import pytest
 from common.config import settings
 from common.data import DatasetCard
 from common.files import sha256
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -37,17 +32,10 @@ def setting(monkeypatch):
     return change
 
 
-# Read before the fixture above empties the environment.
-MIRRORS = [Path(os.environ.get("ESPALIER_DATA_MIRROR") or "absent"), ROOT.parent / "shared" / "data"]
-
-
 @pytest.fixture
-def real_data(setting):
+def real_data(mirror_of, setting):
     """Use the mirror of published data, or skip."""
-    mirror = next((path for path in MIRRORS if (path / "credit-german").is_dir()), None)
-    if mirror is None:
-        pytest.skip("published data: neither ESPALIER_DATA_MIRROR nor ../shared/data has credit-german")
-    setting("DATA_MIRROR", mirror)
+    setting("DATA_MIRROR", mirror_of("credit-german"))
 
 
 @pytest.fixture

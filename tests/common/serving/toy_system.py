@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from common.bundle import Bundle, save_bundle
@@ -67,6 +67,13 @@ class Adder:
         @router.get("/offset")
         async def offset() -> int:
             return get_predictor().offset
+
+        @router.post("/add")
+        async def add(body: Ask, request: Request) -> Answer:
+            request.state.decided.admit()
+            [answer] = get_predictor().predict([body])
+            request.state.decided.note([body], [answer])
+            return answer
 
         @router.post("/echo")
         async def echo(body: Extra) -> Extra:

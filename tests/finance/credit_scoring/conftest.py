@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,21 +63,11 @@ def predictor(bundle, request) -> CreditPredictor:
     return CreditPredictor.of(bundle, request.param)
 
 
-# Read before a test changes the environment.
-MIRRORS = [
-    Path(os.environ.get("ESPALIER_DATA_MIRROR") or "absent"),
-    Path(__file__).parents[4] / "shared" / "data",
-]
-
-
 @pytest.fixture
-def real_data(tmp_path, monkeypatch):
+def real_data(mirror_of, tmp_path, monkeypatch):
     """Use the mirror of published data, or skip."""
-    mirror = next((path for path in MIRRORS if (path / "credit-german").is_dir()), None)
-    if mirror is None:
-        pytest.skip("published data: neither ESPALIER_DATA_MIRROR nor ../shared/data has credit-german")
     settings_at(tmp_path, monkeypatch)
-    monkeypatch.setenv("ESPALIER_DATA_MIRROR", str(mirror))
+    monkeypatch.setenv("ESPALIER_DATA_MIRROR", str(mirror_of("credit-german")))
     settings.cache_clear()
     yield
     settings.cache_clear()

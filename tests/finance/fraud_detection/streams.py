@@ -12,7 +12,7 @@ from finance.fraud_detection.definition import LARGEST_SQUARED, Definition
 from finance.fraud_detection.history import Arrival, Table
 from finance.fraud_detection.online import Rows, State, hashed, keys_of
 
-SMALL = Definition(windows=(MINUTE, HOUR, DAY, 5 * DAY), risk_windows=(DAY, 4 * DAY), delay=2 * DAY)
+SMALL = Definition(windows=(MINUTE, HOUR, DAY, 5 * DAY), risk_windows=(DAY, 4 * DAY), delay=2 * DAY, steps=5)
 """Horizon: 6 days."""
 LATENESS = DAY
 NAMES = SMALL.count_names[0]
@@ -123,6 +123,10 @@ def plain(definition: Definition, table: Table, i: int) -> list[list[int]]:
         frauds = [int(table.time[j]) for j in known[-1] if table.fraud[j] == 1]
         counts += [max(frauds, default=-1), min(frauds, default=-1)]
         counts += [sum(table.fraud[j] == 0 and table.time[j] > max(frauds) for j in known[-1]) if frauds else 0]
+        own = table.codes[i, partner]
+        steps = [(table.time[j], table.amount[j], int(own != -1 and table.codes[j, partner] == own)) for j in mine]
+        steps = [*sorted(steps, reverse=True), *[(-1, 0, 0)] * definition.steps][: definition.steps]
+        counts += [step[place] for place in range(3) for step in steps]
         assert len(counts) == len(definition.count_names[e]), name
         found.append([int(count) for count in counts])
     return found

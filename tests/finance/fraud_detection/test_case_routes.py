@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,22 +12,14 @@ import pytest
 from fastapi import APIRouter
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
-from sqlalchemy import create_engine
 
 from common.config import settings
 from common.serving.app import create_app
 from common.serving.security.keyfile import create_key
 from common.system import System
-from finance.fraud_detection.case_records import EXAMPLE_ID, Alert, Label, tables
+from finance.fraud_detection.case_records import EXAMPLE_ID, Alert, Label
 from finance.fraud_detection.case_routes import case_routes
 from finance.fraud_detection.cases import CaseQueue, open_queue
-
-found = importlib.util.spec_from_file_location("audit_conftest", Path(__file__).parents[2] / "common/audit/conftest.py")
-assert found
-assert found.loader
-audit = importlib.util.module_from_spec(found)
-found.loader.exec_module(audit)
-postgres = audit.postgres
 
 SYSTEM = System("toy.desk", "Has a queue.", "none", "minimal", (), (), predictor="absent:Absent")
 BASE = "/v1/desk"
@@ -60,12 +51,7 @@ class Desk:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def desk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Desk]:
     """With an empty queue in the database that the settings name."""
-    url = ""
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres")
-        engine = create_engine(url.replace("postgresql", "postgresql+pg8000", 1))
-        tables.drop_all(engine)
-        engine.dispose()
+    url = request.getfixturevalue("postgres") if request.param == "postgresql" else ""
     monkeypatch.setenv("ESPALIER_HOME", str(tmp_path))
     monkeypatch.setenv("DATABASE_URL", url)
     settings.cache_clear()
@@ -219,22 +205,28 @@ def test_what_makes_no_sense_is_a_problem_and_changes_nothing(
     assert list(desk.queue.labels()) == []
 
 
-def test_a_key_needs_the_scope_of_the_system_and_its_name_is_kept(
+def test_cases_and_labels_have_scopes_of_their_own_and_the_name_of_the_key_is_kept(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    keys = {scope: create_key(tmp_path / "keys.json", (scope,)) for scope in ("predict:desk", "predict:other")}
+    scopes = ("cases:desk", "cases:other", "predict:desk", "feedback")
+    keys = {scope: create_key(tmp_path / "keys.json", (scope,)) for scope in scopes}
     monkeypatch.setenv("ESPALIER_KEYS_FILE", str(tmp_path / "keys.json"))
     settings.cache_clear()
     desk.queue.open_case(alert("a"))
     with TestClient(create_app("toy", systems=[SYSTEM], predictors={"toy.desk": desk})) as client:
-        for scope, status in [("predict:desk", 200), ("predict:other", 403)]:
-            headers = {"x-api-key": keys[scope][0]}
+        for scope in scopes:
+            headers, sees = {"x-api-key": keys[scope][0]}, 200 if scope == "cases:desk" else 403
             for path in ("/cases", "/cases/summary", "/cases/a"):
-                assert client.get(BASE + path, headers=headers).status_code == status
+                assert client.get(BASE + path, headers=headers).status_code == sees
+            assign = client.post(f"{BASE}/cases/a/assign", json={"person": "ann"}, headers=headers)
+            verdict = {"verdict": "unsure", "person": "ann"}
+            decide = client.post(f"{BASE}/cases/a/verdict", json=verdict, headers=headers)
+            assert assign.status_code == decide.status_code == sees
             answer = client.post(f"{BASE}/labels", json={"labels": [LABEL]}, headers=headers)
-            assert answer.status_code == status
+            assert answer.status_code == (200 if scope == "feedback" else 403)
         assert client.get(f"{BASE}/cases").status_code == 401
-    assert [label.person for label in desk.queue.find("a").labels] == [f"key:{keys['predict:desk'][1].id}"]
+    said = [label.person for label in desk.queue.find("a").labels if label.source != "investigator"]
+    assert said == [f"key:{keys['feedback'][1].id}"]
 
 
 def test_a_database_that_is_away_is_503_and_tells_nothing_of_itself() -> None:

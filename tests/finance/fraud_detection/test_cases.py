@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from threading import Barrier
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import create_engine
 
-from common.errors import InvalidRequest, UsageError
+from common.errors import InvalidRequest
 from finance.fraud_detection.case_records import (
     INVESTIGATOR,
     Alert,
@@ -27,18 +22,10 @@ from finance.fraud_detection.case_records import (
     UnknownCase,
     VerdictConflict,
     holding,
-    tables,
 )
 from finance.fraud_detection.cases import CaseQueue
 from finance.fraud_detection.clock import DAY, NEVER
 
-found = importlib.util.spec_from_file_location("audit_conftest", Path(__file__).parents[2] / "common/audit/conftest.py")
-assert found
-assert found.loader
-audit = importlib.util.module_from_spec(found)
-found.loader.exec_module(audit)
-postgres = audit.postgres
-ROOT = Path(__file__).parents[3]
 NOW = 1_600_000_000_000
 
 
@@ -49,26 +36,14 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'new' / 'cases.db'}"
-    url: str = request.getfixturevalue("postgres")
-    engine = create_engine(url.replace("postgresql", "postgresql+pg8000", 1))
-    tables.drop_all(engine)
-    engine.dispose()
-    return url
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def queue(url: str, clock: Clock) -> Iterator[CaseQueue]:
-    queue = CaseQueue(url, clock)
+def queue(database_url: str, clock: Clock) -> Iterator[CaseQueue]:
+    queue = CaseQueue(database_url, clock)
     yield queue
     queue.close()
 
@@ -355,50 +330,7 @@ def test_the_queue_in_numbers(queue: CaseQueue, clock: Clock) -> None:
     assert list(found.alerts_per_day)[-1] == "2020-09-19"
 
 
-OPEN = """
-import sys, time
-from finance.fraud_detection.cases import CaseQueue
-from finance.fraud_detection.case_records import Alert
-url, until, key = sys.argv[1:]
-while time.time() < float(until):
-    pass
-given = {"time": 1, "amount": 1, "currency": "EUR", "entities": {}, "score": .5, "decision": "review", "model": "7"}
-print(CaseQueue(url).open_cases([Alert(id=id, **given) for id in (key, "same")]))
-"""
-
-
-def test_processes_may_meet_at_a_new_database(url: str) -> None:
-    import time
-
-    until = str(time.time() + 3)
-    started = [
-        subprocess.Popen([sys.executable, "-c", OPEN, url, until, f"{i}"], cwd=ROOT, stdout=-1, stderr=-1, text=True)
-        for i in range(8)
-    ]
-    said = [process.communicate(timeout=60) for process in started]
-    assert sum(int(out) for out, error in said if not error) == 9, said
-
-
-def test_threads_may_meet_at_a_new_database(tmp_path: Path) -> None:
-    for round_ in range(5):
-        queues = [CaseQueue(f"sqlite:///{tmp_path / f'{round_}.db'}") for _ in range(2)]
-        together = Barrier(8)
-
-        def first_use(place: int, queues=queues, together=together) -> None:
-            together.wait()
-            queues[place % 2].open_case(alert(f"{place}"))
-
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(first_use, range(8)))
-        assert queues[0].summary().open == 8
-        for queue in queues:
-            queue.close()
-
-
-def test_urls_that_are_none_and_databases_that_are_away() -> None:
-    for url in ("nonsense", "nosuch://x/y", "postgresql://host:port/x"):
-        with pytest.raises(UsageError, match="DATABASE_URL"):
-            CaseQueue(url)
+def test_a_database_that_is_away() -> None:
     away = CaseQueue("postgresql://espalier@127.0.0.1:1/x")
     asked: list[Callable[[], Any]] = [away.next, away.summary, lambda: away.open_case(alert("a"))]
     for ask in asked:

@@ -134,3 +134,12 @@ def test_what_decides_the_counts():
     assert usual.counted == Definition(calendar=False).counted
     assert usual.counted != Definition(deepest=100).counted
     assert [spoken(value) for value in (90_000, 7 * DAY, 2 * HOUR, 1500)] == ["90s", "7d", "2h", "1500ms"]
+
+
+def test_how_far_back_a_feature_looks():
+    back = ONE.lookback
+    assert list(back) == ONE.names
+    assert (back["amount"], back["customer_ratio_1d"], back["customer_velocity"]) == (0, DAY, 7 * DAY)
+    assert (back["customer_risk_1d"], back["customer_since_fraud"]) == (8 * DAY, 8 * DAY)
+    assert max(back.values()) == ONE.horizon
+    assert Definition.model_validate(ONE.model_dump()) == ONE  # what is kept of it makes no other one

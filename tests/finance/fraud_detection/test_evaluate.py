@@ -52,7 +52,7 @@ def test_the_alert_budget_of_past_moments_holds_about(evaluated):
 def test_a_bundle_of_other_data_is_refused(bundle, monkeypatch):
     other = "finance.fraud_detection.evaluate.load"
     monkeypatch.setattr(other, lambda config: load(config.model_copy(update={"seed": 1})))
-    with pytest.raises(DataError, match="the test period is not the one that training kept closed"):
+    with pytest.raises(DataError, match="the test part is not the one that training kept closed"):
         evaluate(bundle)
 
 

@@ -25,7 +25,7 @@ def test_history_counts_what_a_plain_loop_counts(definition, deepest, arrived, m
     counts = history(definition, table)
     assert counts.tolist() == [plain(definition, table, i) for i in range(300)]
     assert counts[:, 0, 3].max() > 20 if deepest > 6 else counts[:, 0, 3].max() <= 6
-    assert counts[:, :, -1].max() > 0
+    assert counts[:, :, definition.count_names[0].index("customer_good_since_fraud")].max() > 0
     rows = np.array([250, 3, 3, 299])
     assert (history(definition, table, rows) == counts[rows]).all()
 
@@ -59,4 +59,7 @@ def test_nobody_and_nothing():
     assert len(counts) > 20
     names = SMALL.count_names[0]
     for place, name in enumerate(names):
-        assert (counts[:, place] == (-1 if name.endswith(("last_time", "last_fraud", "first_fraud")) else 0)).all()
+        assert (
+            counts[:, place]
+            == (-1 if name.endswith(("last_time", "last_fraud", "first_fraud")) or "step_time" in name else 0)
+        ).all()

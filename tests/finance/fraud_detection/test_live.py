@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from common.config import settings
 from common.serving.app import create_app
+from common.serving.security.keyfile import create_key
 from finance.fraud_detection import SYSTEM
 from finance.fraud_detection.clock import DAY
 from finance.fraud_detection.data import load
@@ -73,8 +74,15 @@ def until(condition):
     raise AssertionError("it did not happen")
 
 
-def test_the_service_scores_a_stream_as_history_does(client, later, bundle):
+@pytest.mark.parametrize("kind", ["bundle", "sequence_bundle"])
+def test_the_service_scores_a_stream_as_history_does(request, kind, later, tmp_path, monkeypatch):
     """The same transactions and labels, one service and one table: the same scores to the last bit."""
+    bundle = request.getfixturevalue(kind)
+    with served(bundle, tmp_path, monkeypatch) as client:
+        scores_as_history_does(client, later, bundle)
+
+
+def scores_as_history_does(client, later, bundle):
     events, rows = later.events, later.rows
     end = later.moment.at + 2 * DAY
     known = np.flatnonzero((events.label_time > later.moment.at) & (events.label_time <= end))
@@ -95,9 +103,9 @@ def test_the_service_scores_a_stream_as_history_does(client, later, bundle):
         reply = client.post(f"{ROOT}/transactions/batch", json={"rows": later.requests[first : first + 700]})
         found += [answer["score"] for answer in reply.json()["rows"]]
     predictor = FraudPredictor.load(bundle)
-    x = Features(predictor.definition, events, [SimpleNamespace(train=rows, test=rows)]).at(rows)
+    inputs = Features(predictor.definition, events, [SimpleNamespace(train=rows, test=rows)]).at(rows)
     intercept, slope = predictor.kept["calibration"]
-    expected = 1 / (1 + np.exp(-(intercept + slope * predictor.model.predict(x))))
+    expected = 1 / (1 + np.exp(-(intercept + slope * predictor.model.predict(*inputs))))
     assert len(known) > 500
     assert found == expected.tolist()
 
@@ -132,7 +140,7 @@ def test_the_same_id_again_is_a_duplicate_and_with_another_content_refused(clien
     [
         ({"currency": "USD"}, 422, "currency: not accepted: got \"USD\", expected 'EUR'"),
         ({"amount": -1}, 422, "amount: not accepted: got -1, expected"),
-        ({"amount": 1.234}, 422, "amount: more decimals than the currency has: got 1.234, expected 2 decimals"),
+        ({"amount": 1.234}, 422, "amount: not accepted: got 1.234, expected at most 2 decimals, as EUR has no more"),
         ({"time": "2018-06-01T10:00:00"}, 422, "time: not accepted"),
         ({"time": "2017-01-01T00:00:00Z"}, 422, "time: too old to be counted: got 2017-01-01"),
         ({"time": "2117-01-01T00:00:00Z"}, 422, "time: in the future: got 2117-01-01"),
@@ -152,8 +160,10 @@ def test_a_refused_transaction_of_a_batch_leaves_the_others(client, later):
     good = later.requests[2]
     late = later.requests[3] | {"time": "2017-01-01T00:00:00Z"}
     ahead = later.requests[4] | {"time": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
-    rows = client.post(f"{ROOT}/transactions/batch", json={"rows": [late, good, ahead]}).json()["rows"]
-    assert [row.get("status") for row in rows] == [422, None, 422]
+    wrong = [later.requests[5] | {"amount": -1}, later.requests[5] | {"currency": "XYZ"}, {"id": "x"}]
+    rows = client.post(f"{ROOT}/transactions/batch", json={"rows": [late, good, ahead, *wrong]}).json()["rows"]
+    assert [row.get("status") for row in rows] == [422, None, 422, 422, 422, 422]
+    assert rows[3]["detail"].startswith("amount: not accepted: got -1")
     assert rows[1]["decision"] in ("approve", "review", "decline")
     counted = client.get(f"{ROOT}/state").json()["counted"]
     assert counted["too old"] == counted["in the future"] == 1
@@ -239,8 +249,66 @@ def test_the_examples_in_openapi_work_as_they_stand(client):
         assert field in reply.json()
 
 
+def test_a_key_may_do_what_its_scopes_say_and_no_more(bundle, later, tmp_path, monkeypatch):
+    who = {"teller": "predict:fraud_detection", "analyst": "cases:fraud_detection", "author": "rules:fraud_detection"}
+    file = tmp_path / "keys.json"
+    keys = {name: create_key(file, (scope,))[0] for name, scope in (who | {"bank": "feedback"}).items()}
+    labels = {"labels": [{"transaction": "x", "fraud": 1, "label_time": 1, "source": "bank"}]}
+    rules = {"rules": []}
+    opened = {
+        ("post", "transactions"): (later.requests[0], {"teller"}),
+        ("post", "transactions/batch"): ({"rows": later.requests[:1]}, {"teller"}),
+        ("get", "state"): (None, {"teller"}),
+        ("get", "cases"): (None, {"analyst"}),
+        ("get", "cases/summary"): (None, {"analyst"}),
+        ("post", "labels"): (labels, {"bank"}),
+        ("get", "rules"): (None, {"teller", "author"}),
+        ("post", "rules/backtest"): (rules, {"teller", "author"}),
+        ("post", "rules"): (rules, {"author"}),
+        ("post", "rules/restore"): ({"version": 1}, {"author"}),
+    }
+    with served(bundle, tmp_path, monkeypatch, ESPALIER_KEYS_FILE=str(file)) as client:
+        for (method, path), (body, may) in opened.items():
+            given = {} if body is None else {"json": body}
+            passed = set()
+            for name, key in keys.items():
+                reply = client.request(method, f"{ROOT}/{path}", headers={"x-api-key": key}, **given)
+                assert reply.status_code in (200, 403), (path, name, reply.text)
+                passed |= {name} if reply.status_code == 200 else set()
+            assert passed == may, path
+        told = client.get("/openapi.json", headers={"x-api-key": keys["bank"]}).json()["paths"]
+    assert told[f"{ROOT}/cases"]["get"]["security"][0] == {"bearer": ["cases:fraud_detection"]}
+
+
 def test_golden_requests_one_by_one_and_together_are_the_same(bundle):
     predictor = FraudPredictor.load(bundle)
     requests = [predictor.request.model_validate_json(json.dumps(p["request"])) for p in bundle.examples()]
     alone = [predictor.predict([request])[0] for request in requests]
     assert predictor.predict(requests[::-1]) == alone[::-1]
+
+
+def test_decisions_on_transactions_are_on_record_and_watched(client, later):
+    one = client.post(f"{ROOT}/transactions", json=later.requests[0])
+    kept = client.get(f"/v1/decisions/{one.headers['x-decision-id']}").json()
+    assert kept["output"] == one.json()
+    assert kept["inputs"]["amount"] == later.requests[0]["amount"]
+    assert kept["version"] == one.headers["x-model-version"]
+    old = later.requests[1] | {"time": "2018-01-01T00:00:00Z"}
+    many = client.post(f"{ROOT}/transactions/batch", json={"rows": [old, *later.requests[1:400]]})
+    assert many.json()["rows"][0]["status"] == 422
+    kept = client.get(f"/v1/decisions/{many.headers['x-decision-id']}.398").json()
+    assert kept["output"] == many.json()["rows"][399]
+    monitor = client.app.state.slots[0].monitor
+    monitor.fold()
+    report = monitor.judge()
+    assert report.seen == 400
+    assert {field.name for field in report.fields} == {"amount", "score", "anomaly"}
+    assert not report.alarms
+    client.post(f"{ROOT}/transactions/batch", json={"rows": [dear(row) for row in later.requests[400:1400]]})
+    monitor.fold()
+    found = monitor.judge()
+    assert any(alarm.field == "amount" for alarm in found.alarms), found
+
+
+def dear(request):
+    return request | {"amount": round(request["amount"] * 10, 2)}

@@ -18,5 +18,10 @@ def test_every_feature_has_words():
 
 
 def test_only_what_speaks_for_fraud_is_a_reason_strongest_first():
-    found = strongest(["amount", "hour", "card_count_1d"], np.array([5.0, np.nan, 2.0]), np.array([0.5, 1.5, -1.0]))
-    assert [(one.feature, one.value, one.adds) for one in found] == [("hour", None, 1.5), ("amount", 5.0, 0.5)]
+    definition = Definition()
+    x, adds = np.zeros(len(definition.names)), np.zeros(len(definition.names) + 1)
+    x[:3], adds[:3], adds[-1] = (5.0, np.nan, 2.0), (0.5, 1.5, -1.0), 0.7
+    found = strongest(definition, x, adds)
+    told = [(one.feature, one.value, one.adds) for one in found]
+    assert told == [("hour", None, 1.5), ("customer_sequence", None, 0.7), ("amount", 5.0, 0.5)]
+    assert found[1].says == "latest transactions of this customer, one after the other"

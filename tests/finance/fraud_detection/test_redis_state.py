@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-import socket
-import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
 from redis import Redis
-from redis.exceptions import ConnectionError as NoRedis
 from streams import BAD, GOOD, LATENESS, SMALL, at_rest, drawn, frauds, rows_of
 
 from common.errors import UsageError
@@ -25,51 +19,14 @@ from finance.fraud_detection.kernels import NEW, OTHER, SAME, TOO_OLD, WAITING
 from finance.fraud_detection.online import Online, Rows, StateAway
 from finance.fraud_detection.redis_state import RedisState
 
-pytestmark = pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed")
 
-
-class Server:
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.folder, self.url = folder, f"redis://127.0.0.1:{self.port}/0"
-        self.start()
-
-    def start(self, *more: str) -> None:
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder), *more]
-        self.process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
-        with Redis(port=self.port) as client:
-            while self.process.poll() is None:
-                with suppress(NoRedis):
-                    client.ping()
-                    return
-        raise AssertionError("redis-server did not start")
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(10)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    started = Server(tmp_path_factory.mktemp("redis"))
-    yield started
-    started.stop()
-
-
-@pytest.fixture
-def redis(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """An empty one. A busy test machine may keep a healthy Redis waiting for longer than a service would."""
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy test machine may keep a healthy Redis waiting for longer than a service would."""
     monkeypatch.setattr(redis_state, "TIMEOUT_S", 5.0)
-    if server.process.poll() is not None:
-        server.start()
-    with Redis(port=server.port) as client:
-        client.flushall()
-        client.config_resetstat()
-    return server
 
 
-def opened(redis: Server, definition=SMALL) -> RedisState:
+def opened(redis, definition=SMALL) -> RedisState:
     return RedisState(definition, redis.url, "test", LATENESS)
 
 

@@ -54,7 +54,7 @@ def test_the_state_in_the_bundle_counts_as_history_does(bundle, config):
     first = np.array([events.time[r] == events.time[moment.test[0]] for r in rows])
     found = predictor.definition.features(counts, events.time[rows], events.amount[rows])[first]
     assert len(found) > 0
-    np.testing.assert_array_equal(found, ready.at(rows)[first])
+    np.testing.assert_array_equal(found, ready.at(rows).x[first])
 
 
 def test_no_name_of_a_customer_is_in_the_bundle(bundle):

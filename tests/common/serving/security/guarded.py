@@ -18,7 +18,9 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from common.serving.metrics import Metrics
 from common.serving.observe import Observe, Record
 from common.serving.problems import install
+from common.serving.security.describe import add_security
 from common.serving.security.keyfile import create_key
+from common.serving.security.policy import NEEDS
 from common.serving.security.setup import secure
 
 ISSUER, AUDIENCE = "https://issuer.example", "espalier"
@@ -71,6 +73,9 @@ def make_app(settings: Settings) -> FastAPI:
 
     own = APIRouter()
     own.get("/steps/{step}")(who)
+    own.get("/cases", openapi_extra={NEEDS: ["cases"]})(who)
+    own.post("/labels", openapi_extra={NEEDS: ["feedback"]})(who)
+    own.get("/rules", openapi_extra={NEEDS: ["predict", "rules"]})(who)
 
     @own.websocket("/stream")
     async def stream(socket: WebSocket) -> None:
@@ -81,6 +86,8 @@ def make_app(settings: Settings) -> FastAPI:
 
     app.include_router(own, prefix="/v1/adder")
     gate.policy.allow_own("toy.adder", "/v1/adder", own.routes)
+    document = app.openapi()
+    add_security(document, gate)
     return app
 
 

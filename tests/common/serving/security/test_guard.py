@@ -52,23 +52,30 @@ def test_metrics_can_be_closed(service: Service) -> None:
         assert client.get("/health/live").is_success
 
 
+PREDICTS = {PREDICT, "/v2/models/toy.adder/infer", "/v1/adder/steps/3", "/v1/adder/rules", "/v1/models"}
+
+
 @pytest.mark.parametrize(
     ("scope", "opened"),
     [
-        ("predict:adder", {PREDICT, "/v2/models/toy.adder/infer", "/v1/adder/steps/3", "/v1/models"}),
-        ("predict:toy.adder", {PREDICT, "/v2/models/toy.adder/infer", "/v1/adder/steps/3", "/v1/models"}),
-        (
-            "predict:*",
-            {PREDICT, "/v2/models/toy.adder/infer", "/v1/adder/steps/3", "/v1/models", "/v1/other/predict"},
-        ),
-        ("feedback", {"/v1/feedback", "/v1/models"}),
+        ("predict:adder", PREDICTS),
+        ("predict:toy.adder", PREDICTS),
+        ("predict:*", PREDICTS | {"/v1/other/predict"}),
+        ("cases:adder", {"/v1/adder/cases", "/v1/models"}),
+        ("cases:toy.adder", {"/v1/adder/cases", "/v1/models"}),
+        ("cases:other", {"/v1/models"}),
+        ("rules:*", {"/v1/adder/rules", "/v1/models"}),
+        ("feedback", {"/v1/feedback", "/v1/adder/labels", "/v1/models"}),
         ("metrics", {"/v1/monitor", "/v1/models"}),
     ],
 )
 def test_a_scope_opens_its_routes_and_no_other(service: Service, scope: str, opened: set[str]) -> None:
     routes = {
-        "POST": [PREDICT, "/v1/other/predict", "/v2/models/toy.adder/infer", "/v1/feedback"],
-        "GET": ["/v1/adder/steps/3", "/v1/models", "/v1/monitor", "/v1/nobody-thought-of-a-rule", "/v1/adder/swap"],
+        "POST": [PREDICT, "/v1/other/predict", "/v2/models/toy.adder/infer", "/v1/feedback", "/v1/adder/labels"],
+        "GET": [
+            *("/v1/adder/steps/3", "/v1/adder/cases", "/v1/adder/rules", "/v1/adder/swap"),
+            *("/v1/models", "/v1/monitor", "/v1/nobody-thought-of-a-rule"),
+        ],
     }
     headers = service.key(scope)
     with service.client() as client:
@@ -93,6 +100,22 @@ def test_403_names_the_scope(service: Service) -> None:
         assert response.json()["type"] == "urn:espalier:problem:forbidden"
         assert "the scope predict:adder" in response.json()["detail"]
         assert response.headers["www-authenticate"].endswith('error="insufficient_scope", scope="predict:adder"')
+        several = client.get("/v1/adder/rules", headers=headers)
+        assert "the scope rules:adder or predict:adder" in several.json()["detail"]
+
+
+def test_openapi_names_the_scopes_of_which_one_is_enough(service: Service) -> None:
+    headers = service.key("admin")
+    with service.client() as client:
+        paths = client.get("/openapi.json", headers=headers).json()["paths"]
+    scheme = ("bearer", "key")
+    assert paths["/health/live"]["get"]["security"] == []
+    assert "security" not in paths["/v1/models"]["get"]  # any credential, as the document says at its top
+    assert paths["/v1/adder/cases"]["get"]["security"] == [{name: ["cases:adder"]} for name in scheme]
+    assert paths["/v1/adder/labels"]["post"]["security"] == [{name: ["feedback"]} for name in scheme]
+    either = [{name: [scope]} for scope in ("rules:adder", "predict:adder") for name in scheme]
+    assert paths["/v1/adder/rules"]["get"]["security"] == either
+    assert paths["/v1/nobody-thought-of-a-rule"]["get"]["security"] == [{name: ["admin"]} for name in scheme]
 
 
 def test_all_refused_keys_get_the_same_answer(service: Service) -> None:

@@ -124,7 +124,7 @@ def test_wrong_files_are_one_sentence_without_their_content(file: Path) -> None:
 
 
 def test_no_key_without_a_known_scope(file: Path) -> None:
-    for scopes in ((), ("predict",), ("predict:",), ("predict:a b",), ("Admin",)):
+    for scopes in ((), ("predict",), ("predict:",), ("predict:a b",), ("cases",), ("case:adder",), ("Admin",)):
         with pytest.raises(UsageError):
             create_key(file, scopes)
     assert not file.exists()

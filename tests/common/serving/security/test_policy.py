@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from fastapi import APIRouter
 
-from common.serving.security.policy import ADMIN, ANY, OPEN, Policy
+from common.errors import UsageError
+from common.serving.security.policy import ADMIN, ANY, NEEDS, OPEN, Policy
 
 POLICY = Policy(["toy.adder"])
 ADDER = frozenset({"predict:adder", "predict:toy.adder", "predict:*", "admin"})
@@ -56,3 +58,21 @@ def test_the_first_rule_that_fits_decides() -> None:
     policy = Policy([], rules)
     assert policy.needed("GET", "/a/b") == {"metrics", "admin"}
     assert policy.needed("GET", "/c") == OPEN
+
+
+def policy_of(scopes: list[str] | str) -> Policy:
+    """Of a system whose own route says that it needs these."""
+    own, policy = APIRouter(), Policy(["toy.adder"])
+    own.get("/own", openapi_extra={NEEDS: scopes})(lambda: None)
+    policy.allow_own("toy.adder", "/v1/adder", own.routes)
+    return policy
+
+
+def test_a_route_that_names_no_scope_needs_predict() -> None:
+    assert policy_of([]).needed("GET", "/v1/adder/own") == ADDER
+
+
+@pytest.mark.parametrize("scopes", [["case"], ["open"], ["any"], ["cases", ""], "cases"])
+def test_a_route_cannot_need_what_no_key_can_have(scopes: list[str] | str) -> None:
+    with pytest.raises(UsageError, match=r"no such scope: got '.*', expected predict:<system>"):
+        policy_of(scopes)

@@ -3,59 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import socket
-import subprocess
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import pytest
 from guarded import PREDICT, Service
 from redis import Redis
-from redis.exceptions import ConnectionError as NoRedis
 
 from common.serving.security import shared_buckets
 from common.serving.security.caller import Caller
 from common.serving.security.shared_buckets import SharedBuckets
-
-pytestmark = pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed")
-
-
-class Server:
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.folder, self.url = folder, f"redis://127.0.0.1:{self.port}/0"
-        self.start()
-
-    def start(self) -> None:
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
-        self.process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
-        with Redis(port=self.port) as client:
-            while self.process.poll() is None:
-                with suppress(NoRedis):
-                    client.ping()
-                    return
-        raise AssertionError("redis-server did not start")
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(10)
 
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy test machine may keep a healthy Redis waiting for longer than a service would."""
     monkeypatch.setattr(shared_buckets, "TIMEOUT_S", 3.0)
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
-    yield server
-    server.stop()
 
 
 def with_replicas(url: str, run: Callable[[list[SharedBuckets]], Awaitable[None]], count: int = 2) -> None:
@@ -83,7 +47,7 @@ SLOW = Caller("key:slow", frozenset(), 0.001, 10)
 WIDE = Caller("key:wide", frozenset(), 0.001, 100)
 
 
-def test_replicas_share_one_burst(redis: Server) -> None:
+def test_replicas_share_one_burst(redis: Any) -> None:
     async def run(replicas: list[SharedBuckets]) -> None:
         admitted = [await take(replicas[i % 2], SLOW) for i in range(40)]
         assert admitted == [True] * 10 + [False] * 30
@@ -93,7 +57,7 @@ def test_replicas_share_one_burst(redis: Server) -> None:
     with_replicas(redis.url, run)
 
 
-def test_in_a_storm_no_more_than_the_burst_passes(redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_storm_no_more_than_the_burst_passes(redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_buckets, "_size", lambda caller: 10)
 
     async def run(replicas: list[SharedBuckets]) -> None:
@@ -104,7 +68,7 @@ def test_in_a_storm_no_more_than_the_burst_passes(redis: Server, monkeypatch: py
     with_replicas(redis.url, run, 4)
 
 
-def test_portions_spare_redis_the_most_requests(redis: Server) -> None:
+def test_portions_spare_redis_the_most_requests(redis: Any) -> None:
     fast = Caller("key:fast", frozenset(), 10_000, 10_000)
 
     async def run(replicas: list[SharedBuckets]) -> None:
@@ -116,7 +80,7 @@ def test_portions_spare_redis_the_most_requests(redis: Server) -> None:
         assert client.info("commandstats")["cmdstat_evalsha"]["calls"] < 100
 
 
-def test_tokens_come_back_and_buckets_are_forgotten(redis: Server) -> None:
+def test_tokens_come_back_and_buckets_are_forgotten(redis: Any) -> None:
     quick = Caller("key:quick", frozenset(), 10, 1)
 
     async def run(replicas: list[SharedBuckets]) -> None:
@@ -134,7 +98,7 @@ def test_tokens_come_back_and_buckets_are_forgotten(redis: Server) -> None:
 
 
 def test_without_redis_each_replica_limits_by_itself_and_finds_it_again(
-    redis: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    redis: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(shared_buckets, "PAUSE_S", 0.2)
 
@@ -152,7 +116,7 @@ def test_without_redis_each_replica_limits_by_itself_and_finds_it_again(
     with_replicas(redis.url, run)
 
 
-def test_through_the_service(redis: Server, service: Service) -> None:
+def test_through_the_service(redis: Any, service: Service) -> None:
     headers = service.key("admin", rate=0.01, burst=4)
     service.settings.redis_url = redis.url
     with service.client() as first, service.client() as second:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import OperationalError
@@ -22,10 +22,11 @@ LOCK = 6_700_417  # PostgreSQL's advisory lock while tables are made: any number
 class Database:
     """The tables behind one URL, for any thread; when it does not answer, `away` is raised.
 
-    Raises `UsageError` for a URL that is none, or names a database without its driver here.
+    `pragmas` are the owner's own, for SQLite, of each connection. `insert` is that of the dialect, which knows
+    conflicts. Raises `UsageError` for a URL that is none, or names a database without its driver here.
     """
 
-    def __init__(self, url: str, tables: MetaData, away: type[RequestError]) -> None:
+    def __init__(self, url: str, tables: MetaData, away: type[RequestError], pragmas: Sequence[str] = ()) -> None:
         scheme, separator, rest = url.partition("://")
         driver = f"postgresql+pg8000{separator}{rest}" if scheme in ("postgres", "postgresql") else url
         try:
@@ -36,13 +37,13 @@ class Database:
         except (ArgumentError, NoSuchModuleError, ValueError):
             expected = "postgresql://user:password@host/database or sqlite:///file"
             raise UsageError("not a database URL", where="DATABASE_URL", expected=expected) from None
-        self._tables, self._away, self._made = tables, away, False
-        self._is_sqlite = self._engine.dialect.name == "sqlite"
-        self.insert: Any = (sqlite if self._is_sqlite else postgresql).insert
-        if self._is_sqlite:
+        self._tables, self._away, self._pragmas, self._made = tables, away, pragmas, False
+        self.is_sqlite = self._engine.dialect.name == "sqlite"
+        self.insert: Any = (sqlite if self.is_sqlite else postgresql).insert
+        if self.is_sqlite:
             if file := self._engine.url.database:
                 Path(file).parent.mkdir(parents=True, exist_ok=True)
-            event.listen(self._engine, "connect", _set_up_sqlite)
+            event.listen(self._engine, "connect", self._set_up_sqlite)
 
     def close(self) -> None:
         """Close all connections."""
@@ -60,23 +61,22 @@ class Database:
 
     def _make(self) -> bool:
         """The tables that are missing; threads and replicas that meet at a new database do it one after another."""
-        alone = "BEGIN IMMEDIATE" if self._is_sqlite else f"SELECT pg_advisory_xact_lock({LOCK})"
+        alone = "BEGIN IMMEDIATE" if self.is_sqlite else f"SELECT pg_advisory_xact_lock({LOCK})"
         with self._engine.begin() as connection:
             connection.exec_driver_sql(alone)
             self._tables.create_all(connection)
         return True
 
-
-def _set_up_sqlite(connection: Any, record: Any) -> None:
-    # FULL: what is kept survives a power cut.
-    for pragma in (f"busy_timeout={1000 * PATIENCE_S:.0f}", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {pragma}")
-    until = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except OperationalError:  # who meets another at a new file is refused at once, whatever the busy_timeout
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.01)
+    def _set_up_sqlite(self, connection: Any, record: Any) -> None:
+        # FULL: what is kept survives a power cut.
+        for pragma in (f"busy_timeout={1000 * PATIENCE_S:.0f}", "synchronous=FULL", *self._pragmas):
+            connection.execute(f"PRAGMA {pragma}")
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except OperationalError:  # who meets another at a new file is refused at once, whatever the busy_timeout
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
