@@ -12,12 +12,18 @@ SYSTEM = System(
     "no medical device, for research and teaching",
     datasets=("breast-cancer-wisconsin", "uci-heart-disease", "pneumoniamnist"),
     extras=("healthcare",),
-    presets=("sample", "reference", "heart", "chest", "chest-sample"),
+    presets=("sample", "reference", "heart", "severity", "findings", "chest", "chest-transfer", "chest-sample"),
     config=f"{ROOM}.config:Config",
     train=f"{ROOM}.train:train",
     evaluate=f"{ROOM}.evaluate:evaluate",
     bench=f"{ROOM}.bench:bench",
     predictor=f"{ROOM}.serve:DiagnosisPredictor",
     acceptance=("valid_auc >= 0.80",),
-    demo="reference",
+    intended_use="Decision support for research and teaching, to be read by a clinician together with everything else "
+    "that is known of the patient; not a medical device, not for diagnosis, treatment or triage.",
+    limits=(
+        "Small sets of data from few hospitals; another hospital's patients or pictures need labels of their own.",
+        "The promise is one over patients like those who were labelled, not for every patient, nor for each finding.",
+        "A heat map or a reason shows what the model uses, not where or why the disease is.",
+    ),
 )

@@ -20,7 +20,7 @@ class Finding(BaseModel):
 
 
 class Reason(BaseModel):
-    """What a field adds to the log-odds of disease, against the average patient of the training centre."""
+    """What a field adds to the log-odds of the most probable disease, against the average patient of the centre."""
 
     field: str
     label: str
@@ -28,21 +28,29 @@ class Reason(BaseModel):
     log_odds: float
 
 
-class Diagnosis(BaseModel):
-    """The answer for one patient or picture."""
-
-    model_config = ConfigDict(protected_namespaces=())
+class Verdict(BaseModel):
+    """The answer to one question: findings of which one is true, the healthy one among them."""
 
     decision: Literal["answer", "refer"] = Field(
         description="refer: not one finding alone is left, or too costly to be wrong: a person decides"
     )
     finding: str | None = Field(description="the only finding in the set; null when the case is referred")
     why_referred: str | None
-    differential: list[Finding] = Field(description="most probable first")
+    differential: list[Finding] = Field(description="most probable first; probabilities add up to 1")
     coverage: float = Field(description="promised: how often the set holds the true finding")
     calibrated_on: str = Field(description="the labelled patients that the promise rests on")
     act: bool = Field(description="probability of disease at or above the threshold that the costs of errors give")
     threshold: float
+
+
+class Diagnosis(Verdict):
+    """The answer for one patient or picture."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    also: list[Verdict] = Field(
+        description="what may be there besides, each judged for itself, with a promise of its own and not a joint one"
+    )
     reasons: list[Reason] = Field(description="what moved the probability most; empty for pictures")
     tests: list[str] = Field(description="examinations that the answer rests on, beside what is asked of everybody")
     typical: float | None = Field(description="pictures: share of chest X-rays that look less usual than this one")
@@ -57,44 +65,41 @@ class Diagnosis(BaseModel):
 
 def promised(
     findings: Sequence[str],
-    p: float,
+    chances: np.ndarray,
     site: Site,
     name: str,
     place: int,
     group: str,
     coverage: float,
     threshold: float,
-) -> dict[str, object]:
-    """The part of the answer that follows from the probability of disease `p` at a site, in a subgroup.
+) -> Verdict:
+    """What follows from the probabilities of the findings (findings,), the healthy one first, at a site.
 
     One finding alone is answered, unless it is the healthy one and the costs of errors say that one should act.
     """
     limit, patients, own = site.limit(coverage, place, group)
-    possible = site.sets(np.array([p]), coverage, np.array([place]), np.array([group]))[0].tolist()
-    ranked = sorted(
-        (
-            Finding(finding=finding, probability=chance, possible=left)
-            for finding, chance, left in zip(findings, (1 - p, p), possible, strict=True)
-        ),
-        key=lambda entry: -entry.probability,
-    )
+    possible = site.sets(chances[None], coverage, np.array([place]), np.array([group]))[0]
+    ill = 1 - float(chances[0])
     why = None
     if limit >= 1:
         why = f"{patients} labelled patients cannot promise {coverage:.0%}"
-    elif all(possible):
-        why = f"neither finding can be ruled out at a coverage of {coverage:.0%}"
-    elif not any(possible):
-        why = f"neither finding is sure enough at a coverage of {coverage:.0%}"
-    elif possible[0] and p >= threshold:
-        why = f"{findings[1]} is improbable, but at {p:.0%} too costly to miss"
+    elif possible.sum() > 1:
+        why = f"{possible.sum()} findings cannot be ruled out at a coverage of {coverage:.0%}"
+    elif not possible.any():
+        why = f"no finding is sure enough at a coverage of {coverage:.0%}"
+    elif possible[0] and ill >= threshold:
+        why = f"disease is improbable, but at {ill:.0%} too costly to miss"
     where = " of ".join(part for part in (f"{patients} patients", name) if part)
-    return {
-        "decision": "refer" if why else "answer",
-        "finding": None if why else findings[possible.index(True)],
-        "why_referred": why,
-        "differential": ranked,
-        "coverage": coverage,
-        "calibrated_on": where + (f", {own}" if own else ""),
-        "act": p >= threshold,
-        "threshold": threshold,
-    }
+    ranked = np.argsort(-chances, kind="stable")
+    return Verdict(
+        decision="refer" if why else "answer",
+        finding=None if why else findings[int(np.argmax(possible))],
+        why_referred=why,
+        differential=[
+            Finding(finding=findings[i], probability=float(chances[i]), possible=bool(possible[i])) for i in ranked
+        ],
+        coverage=coverage,
+        calibrated_on=where + (f", {own}" if own else ""),
+        act=ill >= threshold,
+        threshold=threshold,
+    )

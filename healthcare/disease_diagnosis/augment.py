@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from healthcare.disease_diagnosis.config import PictureSettings
 from healthcare.disease_diagnosis.network import standardised
 
 TURN, SCALE, STRETCH, MOVE = math.radians(15), 0.15, 0.1, 0.08
@@ -20,23 +19,18 @@ PATCH = (4, 13)
 
 
 class Augmented(Dataset[tuple[Tensor, Tensor]]):
-    """Standardised pictures (1, 28, 28), drawn anew every time, and smoothed labels; mixed with another by mixup."""
+    """Standardised pictures (1, 28, 28), drawn anew every time, and their labels."""
 
-    def __init__(self, pictures: Tensor, y: Tensor, settings: PictureSettings) -> None:
-        self.pictures, self.y, self.settings = pictures, y, settings
+    def __init__(self, pictures: Tensor, y: Tensor, erased: float) -> None:
+        self.pictures, self.y, self.erased = pictures, y, erased
 
     def __len__(self) -> int:
         return len(self.y)
 
     def __getitems__(self, rows: list[int]) -> list[tuple[Tensor, Tensor]]:
         """A batch at once: a picture alone takes ten times as long."""
-        x = erased(standardised(varied(self.pictures[rows])), self.settings.erased)
-        y = self.y[rows] * (1 - self.settings.smoothing) + self.settings.smoothing / 2
-        if self.settings.mixup:
-            share = float(torch.distributions.Beta(self.settings.mixup, self.settings.mixup).sample())
-            share, other = max(share, 1 - share), torch.randperm(len(x))
-            x, y = share * x + (1 - share) * x[other], share * y + (1 - share) * y[other]
-        return list(zip(x, y, strict=True))
+        x = erased(standardised(varied(self.pictures[rows])), self.erased)
+        return list(zip(x, self.y[rows], strict=True))
 
     def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
         return self.__getitems__([row])[0]

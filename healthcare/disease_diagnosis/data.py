@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,22 @@ from common.data.split import check_split, group_of_duplicates, stratified_split
 from common.data.table import read_table
 from common.errors import AuditError, DataError
 from common.files import sha256
-from healthcare.disease_diagnosis.config import Config
+from healthcare.disease_diagnosis.config import Config, Target
 from healthcare.disease_diagnosis.fields import Measurement
 from healthcare.disease_diagnosis.knowledge import (
+    BEDSIDE,
     BREAST,
     CHEST,
     CLEVELAND,
     FACTS,
     FINDINGS,
+    FURTHER,
     HEART,
     NOT_MEASURED,
     OFFICIAL,
+    SEVERITY,
+    UNGRADED,
+    USUAL,
 )
 from healthcare.disease_diagnosis.simulator import SIMULATED, simulate
 
@@ -47,8 +52,9 @@ Columns = Mapping[str, np.ndarray]
 class Patients:
     """Measurements of patients and what was found; place `i` of every array is one patient.
 
-    `frame` has numbers (missing NaN) and words (missing None), `y` is 1 for disease, `groups` keeps equal patients
-    together, `site` is the centre, `sex` and `age` serve the promise and the report.
+    `frame` has numbers (missing NaN) and words (missing None), `y` is the place in `findings`, 0 for the healthy one,
+    `groups` keeps equal patients together, `site` is the centre, `sex` and `age` serve the promise and the report.
+    `further` has what else was examined, by name: labels (n,), -1 where it was not.
     """
 
     id: str
@@ -65,19 +71,34 @@ class Patients:
     title: str
     licence: str
     simulated: bool = False
+    further: Columns = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.y)
+
+    @property
+    def diseased(self) -> np.ndarray:
+        """1 for any finding but the healthy one, else 0 (n,)."""
+        return (self.y > 0).astype(int)
 
     def rows(self, index: np.ndarray) -> Patients:
         """The patients at these positions, or where a mask is true."""
         index = np.flatnonzero(index) if index.dtype == bool else index
         arrays = {name: getattr(self, name)[index] for name in ("y", "groups", "row", "site", "sex", "age")}
-        return replace(self, frame=self.frame.iloc[index].reset_index(drop=True), **arrays)
+        further = {name: labels[index] for name, labels in self.further.items()}
+        return replace(self, frame=self.frame.iloc[index].reset_index(drop=True), further=further, **arrays)
+
+    def questions(self) -> dict[str, Patients]:
+        """All patients with the main labels, under no name, and of each further examination those who had it."""
+        found = {"": self}
+        for name, labels in self.further.items():
+            own = self.rows(labels >= 0)
+            found[name] = replace(own, y=own.further[name], findings=FURTHER[name], further={})
+        return found
 
     def columns(self) -> dict[str, np.ndarray]:
         """Model input by field: float64, or words as objects."""
-        return {field.name: self.frame[field.name].to_numpy() for field in self.fields}
+        return {f.name: self.frame[f.name].to_numpy() for f in self.fields}
 
     def split(self, centre: str, seed: int) -> dict[str, Patients]:
         """train and test of one centre, and every other centre whole, under its name."""
@@ -124,14 +145,17 @@ def load(config: Config) -> Patients | Pictures:
 
     Raises `DatasetUnavailable`, `DataCorrupted`, `SchemaError` or `AuditError`.
     """
+    own = config.dataset.endswith(".csv")
+    if config.target != "disease" and config.dataset != HEART and not own:
+        raise DataError("one label alone is known", where=config.dataset, got=config.target, expected="target=disease")
     if config.dataset == SIMULATED:
         picture, y = simulate(config.pictures, config.seed)
         part = np.empty(len(y), object)
         for name, index in stratified_split(y, None, PARTS, config.seed).items():
             part[index] = name
         return Pictures(SIMULATED, picture, y, part, FINDINGS[CHEST], "", "Simulated chests", "none needed", True)
-    if config.dataset.endswith(".csv"):
-        return _copy(Path(config.dataset).expanduser())
+    if own:
+        return _copy(Path(config.dataset).expanduser(), config.target)
     card = load_card(config.dataset)
     if card.id not in FINDINGS:
         raise DataError("no such data set in this system", got=card.id, expected=f"one of {', '.join(FINDINGS)}")
@@ -140,10 +164,10 @@ def load(config: Config) -> Patients | Pictures:
     frame = read_table(card, fetch(card))
     check_schema(frame, card)
     audit(frame, card).raise_on_error()
-    return _patients(card, frame, data_sha256(card))
+    return _patients(card, frame, data_sha256(card), config.target)
 
 
-def _copy(path: Path) -> Patients:
+def _copy(path: Path, target: Target) -> Patients:
     """A copy of Cleveland's patients of one's own, with or without a header, its columns in the order of the source.
 
     Refused when its labels are inverted or others, or when it writes other codes.
@@ -159,33 +183,49 @@ def _copy(path: Path) -> Patients:
     check_labels(frame[card.target].gt(0).to_numpy(), str(path))
     frame = frame.assign(site="cleveland")
     check_schema(frame, card)
-    return _patients(card, frame, sha256(content))
+    return _patients(card, frame, sha256(content), target)
 
 
-def _patients(card: DatasetCard, frame: pd.DataFrame, fingerprint: str) -> Patients:
+def _patients(card: DatasetCard, frame: pd.DataFrame, fingerprint: str, target: Target) -> Patients:
     fields = fields_of(card)
+    if target == "severity":
+        frame = frame[frame["site"] != UNGRADED].reset_index(drop=True)
     site = frame["site"].to_numpy(str) if card.stacked else np.full(len(frame), "")
     if card.id == HEART:
         check_labels(frame.loc[site == "cleveland", card.target].gt(0).to_numpy(), f"{card.id}: cleveland")
     y = (frame[card.target] == 0 if card.id == BREAST else frame[card.target] > 0).to_numpy(int)
+    further = {}
+    if target == "severity":
+        y = frame[card.target].to_numpy(int)
+    elif target == "findings":
+        examined = {f.name: _values(frame[f.name], f) for f in fields if f.name in FURTHER}
+        further = {name: labels_of(words, USUAL[name]) for name, words in examined.items()}
+        fields = tuple(f for f in fields if f.test in BEDSIDE)
     # As objects: pandas' own text turns None into NaN.
-    measured = pd.DataFrame({f.name: pd.Series(_values(frame[f.name], f), dtype=_dtype(f)) for f in fields})
+    columns = {f.name: _values(frame[f.name], f) for f in fields}
+    measured = pd.DataFrame({name: pd.Series(values, dtype=values.dtype) for name, values in columns.items()})
     everybody = np.full(len(frame), "all")
     return Patients(
         id=card.id,
         frame=measured,
         y=y,
         fields=fields,
-        groups=group_of_duplicates(frame, card.features),
+        groups=group_of_duplicates(frame, list(columns)),
         row=np.arange(len(frame)),
         site=site,
         sex=measured["sex"].to_numpy(str) if "sex" in measured else everybody,
         age=age_band(measured["age"].to_numpy()) if "age" in measured else everybody,
-        findings=FINDINGS[card.id],
+        findings=SEVERITY if target == "severity" else FINDINGS[card.id],
         sha256=fingerprint,
         title=card.title,
         licence=card.licence,
+        further=further,
     )
+
+
+def labels_of(words: np.ndarray, usual: str) -> np.ndarray:
+    """0 for the usual level, 1 for any other, -1 for what was not examined, of words (n,)."""
+    return np.array([-1 if word is None else int(word != usual) for word in words], int)
 
 
 def fields_of(card: DatasetCard) -> tuple[Measurement, ...]:
@@ -193,7 +233,7 @@ def fields_of(card: DatasetCard) -> tuple[Measurement, ...]:
     found = []
     for name in card.features:
         column = card.column(name)
-        facts = FACTS[card.id].get(name, {})
+        facts = FACTS.get(card.id, {}).get(name, {})
         values: dict[str, Any] = {"minimum": column.minimum, "maximum": column.maximum}
         if column.kind == "category":
             codes = tuple(int(code) for code in column.codes)
@@ -203,15 +243,11 @@ def fields_of(card: DatasetCard) -> tuple[Measurement, ...]:
     return tuple(found)
 
 
-def _dtype(field: Measurement) -> type:
-    return float if field.kind == "number" else object
-
-
-def _values(column: pd.Series, field: Measurement) -> np.ndarray:
-    if field.kind == "number":
+def _values(column: pd.Series, asked: Measurement) -> np.ndarray:
+    if asked.kind == "number":
         values = column.to_numpy(float)
-        return np.where(values == NOT_MEASURED[field.name], np.nan, values) if field.name in NOT_MEASURED else values
-    words = dict(zip(field.codes, field.levels, strict=True))
+        return np.where(values == NOT_MEASURED[asked.name], np.nan, values) if asked.name in NOT_MEASURED else values
+    words = dict(zip(asked.codes, asked.levels, strict=True))
     return np.array([None if pd.isna(code) else words[int(code)] for code in column], object)
 
 

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from common.bundle import Bundle
 from common.data.card import load_card
-from common.errors import DataError
 from common.evaluation import plots
-from common.evaluation.metrics import auc, brier, trivial_floor
+from common.evaluation.metrics import auc, brier
 from common.evaluation.page import Section
-from common.evaluation.report import Metric, Published, Report, Seconds
-from common.files import sha256
+from common.evaluation.report import Metric, Published, Report, Seconds, Slice
 from common.provenance import commit, machine, peak_rss_mb
 from healthcare.disease_diagnosis import SYSTEM
 from healthcare.disease_diagnosis.config import Config
 from healthcare.disease_diagnosis.data import Patients, Pictures, load
-from healthcare.disease_diagnosis.knowledge import INTENDED_USE
 from healthcare.disease_diagnosis.measure import (
-    by_finding,
     decision_curve,
-    discrimination,
+    each_against_the_rest,
+    floor_of,
     held,
+    measured,
     promise_kept,
     referred,
     share,
     slices,
 )
-from healthcare.disease_diagnosis.patients import PatientEngine
-from healthcare.disease_diagnosis.promise import probability
+from healthcare.disease_diagnosis.promise import chances
+from healthcare.disease_diagnosis.question import Question
 from healthcare.disease_diagnosis.serve import DiagnosisPredictor
 from healthcare.disease_diagnosis.train import cut, other_sites
+
+TWO = ("auc", "brier", "ece", "sensitivity_at_97")
+SEVERAL = (*TWO, "accuracy", "log_loss")
+"""What is measured of two findings, and of several."""
+SITES = (
+    "The model as it is, and after {} labelled patients of another centre have set its calibration and its promise; "
+    "those are left out here. The ranking, and so the AUC, is the model's own."
+)
 
 
 def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
@@ -50,41 +57,108 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
 
         return evaluate_pictures(bundle, config, data, engine, started)
     split = data.split(config.centre, config.seed)
-    test = split["test"]
-    check_closed(bundle, sha256(test.row.tobytes()))
+    test, main = split["test"], engine.main
+    bundle.check_test_rows(test.row.tobytes())
     loaded = time.perf_counter()
-    columns = test.columns()
-    p, place = engine.probabilities(columns), engine.linear.place(columns)
-    sets = engine.sites[engine.home].sets(p, config.coverage, place, test.sex)
-    groups = {"finding": by_finding(test.y, test.findings), "sex": test.sex, "age": test.age}
-    sites, rows = _sites(config, engine, split)
+    p = main.chances(test.columns())
+    sets = main.sets(test.columns(), config.coverage, test.sex)
+    groups = {"finding": np.array(test.findings)[test.y], "sex": test.sex, "age": test.age}
+    centres, metrics = centre_rows(config, engine.questions, split)
+    metrics |= promise_kept(coverage_name(config), sets, test.y)
+    metrics |= measured(test.y, [(np.arange(len(test)), p)], SEVERAL if len(test.findings) > 2 else TWO)
+    parts = slices(test.y, p, groups, sets)
     report = report_of(
-        config,
         test,
         protocol="holdout",
-        metrics=discrimination(test.y, p) | promise_kept(coverage_name(config), sets, test.y) | sites,
-        floor=trivial_floor(test.y),
-        slices=slices(test.y, p, sets, groups),
+        metrics=metrics,
+        floor=floor_of(test.y, metrics),
+        slices=parts + each_against_the_rest(test.y, p, test.findings),
         seconds=Seconds(data=loaded - started, train=0.0, evaluate=time.perf_counter() - loaded),
     )
-    event = test.findings[1]
-    sections = [
-        Section("Intended use", INTENDED_USE),
-        Section("Discrimination", "How well diseased and healthy are told apart.", [plots.roc_pr(test.y, p, event)]),
-        Section(
-            "Calibration", "Whether a stated probability is what happens.", [plots.calibration(test.y, p, 5, event)]
-        ),
-        decisions(test.y, p, engine.threshold),
-        promises(config, test.y, sets, groups),
-        *([Section("Other centres", OTHER_CENTRES.format(config.labels_per_site), table=rows)] if rows else []),
+    event = test.findings[1] if len(test.findings) == 2 else "disease"
+    sections = sections_of(config, test.diseased, 1 - p[:, 0], event, 5, report.metrics, parts)
+    asked = Section("Centres and findings", SITES.format(config.labels_per_site), table=centres)
+    return report, [*sections, *([asked] if centres else [])]
+
+
+def sections_of(
+    config: Config,
+    y: np.ndarray,
+    ill: np.ndarray,
+    event: str,
+    bins: int,
+    metrics: dict[str, Metric],
+    parts: Sequence[Slice],
+) -> list[Section]:
+    """What the page says of measurements and of pictures alike; labels 0/1 (n,) and probabilities of disease (n,)."""
+    threshold = config.costs.threshold
+    act = ill >= threshold
+    acting = (
+        f"Acting from a probability of {threshold:.2f}, where a missed disease costs {1 / threshold - 1:g} times "
+        f"a false alarm, finds {act[y == 1].mean():.1%} of the diseased and alarms {act[y == 0].mean():.1%} of the "
+        "healthy."
+    )
+    promise = (
+        f"Promised: the set holds the true finding in {config.coverage:.0%} of cases of a site and subgroup. "
+        "Not promised: the same for each finding, or by anything else that is listed here."
+    )
+    named = {"everybody": {**metrics, "coverage": metrics[coverage_name(config)]}} | {s.group: s.metrics for s in parts}
+    rows = [
+        {
+            "group": group,
+            "cases": found["coverage"].n,
+            "coverage": found["coverage"],
+            "findings in a set": found["set_size"].value,
+            "referred": found["referral_rate"].value,
+        }
+        for group, found in named.items()
     ]
-    return report, sections
+    return [
+        Section("Intended use", SYSTEM.intended_use),
+        Section("Discrimination", "How well ill and healthy are told apart.", [plots.roc_pr(y, ill, event)]),
+        Section(
+            "Calibration", "Whether a stated probability is what happens.", [plots.calibration(y, ill, bins, event)]
+        ),
+        Section("Decisions", acting, [decision_curve(y, ill, threshold)]),
+        Section("Promise", promise, table=rows),
+    ]
 
 
-OTHER_CENTRES = (
-    "The model as it is, and after {} labelled patients of the centre have set its calibration and its promise; "
-    "those are left out here. The ranking, and so the AUC, is the model's own."
-)
+def centre_rows(
+    config: Config, questions: Sequence[Question], split: dict[str, Patients]
+) -> tuple[list[dict[str, Any]], dict[str, Metric]]:
+    """A row for each other centre and each further finding, where both labels occur; metrics of the same."""
+    rows: list[dict[str, Any]] = []
+    metrics: dict[str, Metric] = {}
+    parts = {questions[0].home: split["test"]} | {name: cut(config, split[name])[1] for name in other_sites(split)}
+    for site, everybody in parts.items():
+        for question, (name, part) in zip(questions, everybody.questions().items(), strict=True):
+            if (not name and site == question.home) or len(np.unique(part.diseased)) < 2:
+                continue
+            columns, y = part.columns(), part.diseased
+            own = chances(question.linear.log_odds(columns))
+            before, after = (1 - question.chances(columns, at)[:, 0] for at in ("", site))
+            ours, sets = (question.sets(columns, config.coverage, part.sex, at) for at in ("", site))
+            suffix = "_".join(key for key in (name, site if site != question.home else "") if key)
+            metrics[f"{coverage_name(config)}_{suffix}"] = share(held(sets, part.y))
+            if name and site == question.home:
+                metrics[f"auc_{name}"] = measured(part.y, [(np.arange(len(part)), own)], ["auc"])["auc"]
+            rows.append(
+                {
+                    "finding": "disease" if not name else part.findings[1],
+                    "centre": site,
+                    "patients": len(part),
+                    "have it": float(y.mean()),
+                    "AUC": auc(y, 1 - own[:, 0]),
+                    "Brier before": brier(y, before),
+                    "after": brier(y, after),
+                    "coverage before": share(held(ours, part.y)),
+                    "coverage after": share(held(sets, part.y)),
+                    "referred after": float(referred(sets).mean()),
+                    "in a set": float(sets.sum(axis=1).mean()),
+                }
+            )
+    return rows, metrics
 
 
 def coverage_name(config: Config) -> str:
@@ -92,17 +166,7 @@ def coverage_name(config: Config) -> str:
     return f"coverage{config.coverage * 100:g}"
 
 
-def check_closed(bundle: Bundle, test_rows: str) -> None:
-    """Raise `DataError` unless the test part is the one that training kept closed."""
-    if test_rows != bundle.json("data.json")["test_rows_sha256"]:
-        raise DataError(
-            "the test part is not the one that training kept closed",
-            where=f"bundle {bundle.path}",
-            fix="train the bundle again on this data",
-        )
-
-
-def report_of(config: Config, data: Patients | Pictures, **values: Any) -> Report:
+def report_of(data: Patients | Pictures, **values: Any) -> Report:
     """A report with what is the same in all of them."""
     same = {"preset": "bundle", "baselines": {}, "published": []} | values
     return Report(
@@ -120,64 +184,3 @@ def report_of(config: Config, data: Patients | Pictures, **values: Any) -> Repor
 def published(dataset: str, protocol: str) -> list[Published]:
     """Published numbers of one protocol."""
     return [Published(**entry.model_dump()) for entry in load_card(dataset).published if entry.protocol == protocol]
-
-
-def _sites(config: Config, engine: PatientEngine, split: dict[str, Patients]) -> tuple[dict[str, Metric], list[Any]]:
-    """Coverage at every other centre, and a row for each: before and after its few labels."""
-    metrics, rows = {}, []
-    for name in other_sites(split):
-        _, rest = cut(config, split[name])
-        columns = rest.columns()
-        raw, place = engine.linear.log_odds(columns), engine.linear.place(columns)
-        before = probability(engine.sites[engine.home].log_odds(raw, place))
-        after = engine.probabilities(columns, name)
-        ours = engine.sites[engine.home].sets(before, config.coverage, place, rest.sex)
-        sets = engine.sites[name].sets(after, config.coverage, place, rest.sex)
-        metrics[f"{coverage_name(config)}_{name}"] = share(held(sets, rest.y))
-        rows.append(
-            {
-                "centre": name,
-                "patients": len(rest),
-                "diseased": float(rest.y.mean()),
-                "AUC": auc(rest.y, raw),
-                "Brier before": brier(rest.y, before),
-                "after": brier(rest.y, after),
-                "coverage before": share(held(ours, rest.y)),
-                "coverage after": share(held(sets, rest.y)),
-                "referred after": float(referred(sets).mean()),
-                "findings in a set": float(sets.sum(axis=1).mean()),
-            }
-        )
-    return metrics, rows
-
-
-def decisions(y: np.ndarray, p: np.ndarray, threshold: float) -> Section:
-    """The decision curve, and errors at the threshold that the costs give."""
-    act = p >= threshold
-    text = (
-        f"Acting from a probability of {threshold:.2f}, where a missed disease costs {1 / threshold - 1:g} times "
-        f"a false alarm, finds {act[y == 1].mean():.1%} of the diseased and alarms "
-        f"{act[y == 0].mean():.1%} of the healthy."
-    )
-    return Section("Decisions", text, [decision_curve(y, p, threshold)])
-
-
-def promises(config: Config, y: np.ndarray, sets: np.ndarray, groups: dict[str, np.ndarray]) -> Section:
-    """What was promised and what came true, for everybody and by group."""
-    rows: list[dict[str, Any]] = []
-    everybody = {"all": np.full(len(y), "everybody")}
-    for name, group in (everybody | groups).items():
-        for value in np.unique(group) if name == "all" or len(np.unique(group)) > 1 else ():
-            own = group == value
-            rows.append(
-                {
-                    "group": str(value),
-                    "cases": int(own.sum()),
-                    "coverage": share(held(sets, y)[own]),
-                    "findings in a set": float(sets[own].sum(axis=1).mean()),
-                    "referred": float(referred(sets)[own].mean()),
-                }
-            )
-    text = f"Promised: the set holds the true finding in {config.coverage:.0%} of cases of a site and subgroup. "
-    text += "Not promised: the same for each finding, or by anything else that is listed here."
-    return Section("Promise", text, table=rows)

@@ -8,20 +8,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from common.evaluation.metrics import auc, brier
 from common.evaluation.stability import reference_histogram
 from common.files import sha256
+from common.progress import bar
 from common.training.loop import fit_dataset
+from common.vision.backbones import load_backbone
 from common.vision.images import png, to_base64
 from common.vision.quality import quality
 from healthcare.disease_diagnosis.augment import Augmented
 from healthcare.disease_diagnosis.config import Config
 from healthcare.disease_diagnosis.data import SIDE, Pictures
-from healthcare.disease_diagnosis.knowledge import INTENDED_USE
-from healthcare.disease_diagnosis.network import Ensemble, Net
-from healthcare.disease_diagnosis.promise import Site, probability
+from healthcare.disease_diagnosis.network import Ensemble, Net, Transfer, standardised
+from healthcare.disease_diagnosis.promise import Site, chances
 from healthcare.disease_diagnosis.typical import Typical
 
 EXAMPLES = 4
@@ -29,22 +31,50 @@ TOGETHER = 256
 
 
 def fit_ensemble(config: Config, train: Pictures) -> Ensemble:
-    """Nets that differ in their seeds alone: initialisation, order and augmentation."""
-    x, y = as_tensor(train.picture), torch.from_numpy(train.y).float()
-    nets = []
-    for member in range(config.picture.nets):
-        torch.manual_seed(config.seed + member)
-        net = Net(config.picture.channels, config.picture.blocks).to(memory_format=torch.channels_last)
-        examples = Augmented(x, y, config.picture)
-        fit_dataset(
-            net,
-            examples,
-            nn.functional.binary_cross_entropy_with_logits,
-            config.picture.optimisation,
-            seed=config.seed + member,
-        )
-        nets.append(net)
+    """Nets that differ in their seeds alone: initialisation, order and augmentation.
+
+    Raises `ModelUnavailable` when a backbone's weights cannot be had.
+    """
+    nets = [_net(config, train, config.seed + member) for member in range(config.picture.nets)]
     return Ensemble(nets).eval().requires_grad_(False)
+
+
+def _net(config: Config, train: Pictures, seed: int) -> nn.Module:
+    settings, backbone = config.picture, None
+    torch.manual_seed(seed)
+    net: nn.Module
+    if settings.model == "residual":
+        net = Net(settings.channels, settings.blocks).to(memory_format=torch.channels_last)
+    else:
+        backbone = load_backbone(settings.backbone, seed=seed)
+        net = Transfer(backbone, settings.backbone_side)
+        fit_head(net, train, settings.transfer_c)
+        if settings.model == "transfer":
+            return net
+        # From the linear layer on: a random one would spoil the features first (Kumar et al., 2022, arXiv:2202.10054).
+        backbone.requires_grad_(True)
+    examples = Augmented(as_tensor(train.picture), torch.from_numpy(train.y).float(), settings.erased)
+    loss = nn.functional.binary_cross_entropy_with_logits
+    fit_dataset(net, examples, loss, settings.optimisation, seed=seed, backbone=backbone)
+    return net
+
+
+def fit_head(net: Transfer, train: Pictures, c: float) -> None:
+    """Logistic regression on the means of frozen maps of each picture and of its mirror image, into the last layer."""
+    found = []
+    with torch.inference_mode(), bar("features", len(train)) as advance:
+        for part in as_tensor(train.picture).split(TOGETHER):
+            x = standardised(part)
+            found.append(torch.stack([net.features(way).mean((2, 3)) for way in (x, x.flip(3))], dim=1))
+            advance(len(part))
+    features = torch.cat(found).double().numpy()  # (pictures, 2, channels)
+    flat = features.reshape(-1, features.shape[2])
+    mean, spread = flat.mean(axis=0), flat.std(axis=0) + 1e-6
+    model = LogisticRegression(C=c, max_iter=500).fit((flat - mean) / spread, train.y.repeat(2))
+    weight = model.coef_[0] / spread
+    with torch.no_grad():
+        net.head.weight.copy_(torch.from_numpy(weight)[None])
+        net.head.bias.fill_(float(model.intercept_[0] - weight @ mean))
 
 
 def as_tensor(pictures: np.ndarray) -> Tensor:
@@ -64,8 +94,8 @@ def site_of_val(raw: np.ndarray, y: np.ndarray) -> Site:
     They are not recalibrated: val has other pictures of patients that train shows, so it knows nothing of how sure the
     nets may be of new ones.
     """
-    p = probability(raw)
-    return Site(np.zeros(1), np.ones(1), np.where(y == 1, 1 - p, p)[None], np.full(len(y), ""))
+    score = 1 - chances(raw[:, None])[np.arange(len(y)), y]
+    return Site(np.zeros((1, 1)), np.ones(1), score[None], np.full(len(y), ""))
 
 
 def contents(config: Config, data: Pictures, split: dict[str, Pictures], ensemble: Ensemble) -> dict[str, Any]:
@@ -73,7 +103,7 @@ def contents(config: Config, data: Pictures, split: dict[str, Pictures], ensembl
     train, val = split["train"], split["val"]
     raw = log_odds(ensemble, val.picture)
     site, typical = site_of_val(raw, val.y), Typical.fit(train.picture, val.picture)
-    p = probability(raw)
+    p = chances(raw[:, None])[:, 1]
     light = [quality(picture) for picture in train.picture]
     metrics = {
         "valid_auc": auc(val.y, raw),
@@ -96,14 +126,12 @@ def contents(config: Config, data: Pictures, split: dict[str, Pictures], ensembl
             "coverage": config.coverage,
             "threshold": config.costs.threshold,
             "sites": {"val": site.group.tolist()},
-            "intended_use": INTENDED_USE,
         },
         "metrics": metrics,
         "data": {
             "cards": [{"id": data.id, "title": data.title, "licence": data.licence, "sha256": data.sha256}],
             "simulated": data.simulated,
             "split": "train, val and test as published; pictures of train that stand in the others too are left out",
-            "notes": [f"intended use: {INTENDED_USE}"],
             "test_rows_sha256": sha256(split["test"].picture.tobytes()),
         },
         "reference": {"probability": reference_histogram(p)}

@@ -14,7 +14,10 @@ from healthcare.disease_diagnosis.fields import Measurement
 
 @dataclass(frozen=True)
 class Linear:
-    """Weights (panels, width) and intercepts (panels,) for the choices of tests `panels` (panels,), sorted."""
+    """Log-odds of every finding against the first, for the choices of tests `panels` (panels,), sorted.
+
+    Weights are (panels, findings - 1, width), intercepts (panels, findings - 1).
+    """
 
     basis: Basis
     panels: np.ndarray
@@ -26,16 +29,19 @@ class Linear:
         return np.searchsorted(self.panels, self.basis.panels(columns))
 
     def log_odds(self, columns: Columns, place: np.ndarray | None = None) -> np.ndarray:
-        """float64 (rows,); with `place` as if only the tests of these panels had been done."""
+        """float64 (rows, findings - 1); with `place` as if only the tests of these panels had been done."""
         matrix, _, _ = self.basis.matrix(columns)
         place = self.place(columns) if place is None else place
         # Row by row the same sums in the same order: a batch must give exactly what each row gives alone.
-        return (matrix * self.weights[place]).sum(axis=1) + self.intercepts[place]
+        return (matrix[:, None] * self.weights[place]).sum(axis=2) + self.intercepts[place]
 
-    def contributions(self, columns: Columns, centre: np.ndarray) -> tuple[list[str], np.ndarray]:
-        """Fields, and what each adds to the log-odds (rows, fields) against an average patient, `centre` (width,)."""
+    def contributions(self, columns: Columns, centre: np.ndarray, finding: np.ndarray) -> tuple[list[str], np.ndarray]:
+        """Fields, and what each adds to the log-odds (rows, fields) of one finding for each row, from 1.
+
+        Against an average patient, `centre` (width,).
+        """
         matrix, _, owners = self.basis.matrix(columns)
-        parts = (matrix - centre) * self.weights[self.place(columns)]
+        parts = (matrix - centre) * self.weights[self.place(columns), finding - 1]
         names = [field.name for field in self.basis.fields]
         owned = np.array(owners)
         return names, np.stack([parts[:, owned == name].sum(axis=1) for name in names], axis=1)

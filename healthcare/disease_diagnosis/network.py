@@ -1,10 +1,15 @@
-"""A small residual net for grey pictures of 28 x 28, trained from scratch, and an ensemble of them."""
+"""A small residual net for grey pictures of 28 x 28, a pretrained one under a linear layer, and an ensemble of them."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from common.vision.images import CONTRAST
+
+STRIDE = 16
+"""Of the maps of a backbone that are looked at: finer ones know edges, coarser ones have few places."""
 
 
 class Block(nn.Module):
@@ -54,6 +59,25 @@ class Net(nn.Module):
         return self.head(self.dropout(self.features(x).mean((2, 3))))[:, 0]
 
 
+class Transfer(nn.Module):
+    """A backbone trained on photographs under one linear layer; `forward` as that of `Net`."""
+
+    def __init__(self, backbone: nn.Module, side: int) -> None:
+        super().__init__()
+        self.backbone, self.side = backbone, side
+        self.place = backbone.strides.index(STRIDE)
+        self.head = nn.Linear(backbone.channels[self.place], 1)
+
+    def features(self, x: Tensor) -> Tensor:
+        """(batch, channels, side / 16, side / 16)."""
+        large = functional.interpolate(x, size=(self.side, self.side), mode="bilinear", align_corners=False)
+        return self.backbone((CONTRAST * large).clamp(-1, 1).expand(-1, 3, -1, -1))[self.place]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Log-odds of disease."""
+        return self.head(self.features(x).mean((2, 3)))[:, 0]
+
+
 class Ensemble(nn.Module):
     """`forward` maps raw pictures (batch, 1, 28, 28), 0 to 1, to mean log-odds (batch,) and the evidence (batch, 7, 7).
 
@@ -61,7 +85,7 @@ class Ensemble(nn.Module):
     (Selvaraju et al., 2017) is the weighted sum of the last maps: its mean plus the bias is the log-odds.
     """
 
-    def __init__(self, nets: list[Net]) -> None:
+    def __init__(self, nets: list[nn.Module]) -> None:
         super().__init__()
         self.nets = nn.ModuleList(nets)
 

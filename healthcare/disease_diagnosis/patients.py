@@ -10,32 +10,28 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from common.bundle import Bundle
 from common.config import Strict
-from healthcare.disease_diagnosis.answer import Diagnosis, Reason, promised
+from healthcare.disease_diagnosis.answer import Diagnosis, Reason, Verdict, promised
 from healthcare.disease_diagnosis.fields import Measurement
-from healthcare.disease_diagnosis.linear import Linear
-from healthcare.disease_diagnosis.promise import Site, probability
+from healthcare.disease_diagnosis.question import Question
 
 MOST_REASONS = 5
 
 
 class PatientEngine:
-    """Loads the tabular model of a bundle and answers requests of the type that it makes of its fields."""
+    """Loads the tabular models of a bundle and answers requests of the type that it makes of their fields."""
 
     def __init__(self, bundle: Bundle, common: Mapping[str, Any]) -> None:
         kept, arrays = bundle.json("preprocess.json"), bundle.arrays("model.safetensors")
-        sites = bundle.arrays("sites.safetensors")
-        self.common = dict(common)
-        self.linear = Linear.of(kept["basis"], arrays)
-        self.centre = arrays["centre"]
-        self.sites = {name: Site.of(name, sites, group) for name, group in kept["sites"].items()}
-        self.home = next(iter(self.sites))
-        self.findings: list[str] = kept["findings"]
+        self.common = {"typical": None, "heat_map": None, **common}
+        self.questions = [Question.of(one, str(i), arrays) for i, one in enumerate(kept["questions"])]
+        self.main = self.questions[0]
+        self.findings = self.main.findings
         self.threshold: float = kept["threshold"]
         self.coverage: float = kept["coverage"]
-        self.fields = self.linear.basis.fields
+        self.fields = self.main.linear.basis.fields
         self.labels = {field.name: field.label for field in self.fields}
         examples = bundle.examples() if "examples.jsonl" in bundle.manifest.files else []
-        self.request = request_type(self.fields, list(self.sites), examples[0]["request"] if examples else None)
+        self.request = request_type(self.fields, list(self.main.sites), examples[0]["request"] if examples else None)
 
     def answers(self, batch: Sequence[BaseModel]) -> list[Diagnosis]:
         """Diagnoses in the order of the batch."""
@@ -46,45 +42,46 @@ class PatientEngine:
         if not records:
             return []
         columns = columns_of(records, self.fields)
-        place = self.linear.place(columns)
-        raw = self.linear.log_odds(columns, place)
-        names, parts = self.linear.contributions(columns, self.centre)
+        verdicts = [self._verdicts(question, records, columns) for question in self.questions]
+        linear = self.main.linear
+        place = linear.place(columns)
+        # Of the disease that is the most probable by the model itself, before a site's calibration.
+        finding = 1 + np.argmax(linear.log_odds(columns, place), axis=1)
+        names, parts = linear.contributions(columns, self.main.centre, finding)
+        tests = list(linear.basis.tests)
         return [
-            self._answer(record, raw[i : i + 1], place[i : i + 1], names, parts[i]) for i, record in enumerate(records)
+            Diagnosis(
+                **verdicts[0][i].__dict__,
+                also=[others[i] for others in verdicts[1:]],
+                reasons=self._reasons(record, names, parts[i]),
+                tests=[test for bit, test in enumerate(tests) if linear.panels[place[i]] >> bit & 1],
+                **self.common,
+            )
+            for i, record in enumerate(records)
         ]
 
-    def _answer(
-        self, record: Mapping[str, Any], raw: np.ndarray, place: np.ndarray, names: list[str], parts: np.ndarray
-    ) -> Diagnosis:
-        name = record.get("site") or self.home
-        site, coverage = self.sites[name], record.get("coverage") or self.coverage
-        p = float(probability(site.log_odds(raw, place))[0])
-        group = str(record.get("sex") or "")
-        tests = [test for bit, test in enumerate(self.linear.basis.tests) if self.linear.panels[place[0]] >> bit & 1]
-        told = [i for i in np.argsort(-np.abs(parts), kind="stable")[:MOST_REASONS] if parts[i]]
-        return Diagnosis.model_validate(
-            promised(self.findings, p, site, name, int(place[0]), group, coverage, self.threshold)
-            | {
-                "reasons": [
-                    Reason(
-                        field=names[i],
-                        label=self.labels[names[i]],
-                        value=record.get(names[i]),
-                        log_odds=float(parts[i]),
-                    )
-                    for i in told
-                ],
-                "tests": tests,
-                "typical": None,
-                "heat_map": None,
-            }
-            | self.common
-        )
+    def _verdicts(
+        self, question: Question, records: Sequence[Mapping[str, Any]], columns: Mapping[str, np.ndarray]
+    ) -> list[Verdict]:
+        place = question.linear.place(columns)
+        raw = question.linear.log_odds(columns, place)
+        found = []
+        for i, record in enumerate(records):
+            name = record.get("site") or question.home
+            site, group = question.sites[name], str(record.get("sex") or "")
+            chances = site.chances(raw[i : i + 1], place[i : i + 1])[0]
+            coverage = record.get("coverage") or self.coverage
+            found.append(
+                promised(question.findings, chances, site, name, int(place[i]), group, coverage, self.threshold)
+            )
+        return found
 
-    def probabilities(self, columns: Mapping[str, np.ndarray], site: str = "") -> np.ndarray:
-        """Of disease, (rows,): equal to those of the answers."""
-        place = self.linear.place(columns)
-        return probability(self.sites[site or self.home].log_odds(self.linear.log_odds(columns, place), place))
+    def _reasons(self, record: Mapping[str, Any], names: list[str], parts: np.ndarray) -> list[Reason]:
+        told = [i for i in np.argsort(-np.abs(parts), kind="stable")[:MOST_REASONS] if parts[i]]
+        return [
+            Reason(field=names[i], label=self.labels[names[i]], value=record.get(names[i]), log_odds=float(parts[i]))
+            for i in told
+        ]
 
 
 def columns_of(records: Sequence[Mapping[str, Any]], fields: Sequence[Measurement]) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from common.errors import InvalidRequest
 from common.vision.images import from_base64, png, to_base64
 from healthcare.disease_diagnosis.answer import Diagnosis, promised
 from healthcare.disease_diagnosis.inputs import FORMATS, chest_of
-from healthcare.disease_diagnosis.promise import Site, probability
+from healthcare.disease_diagnosis.promise import Site
 from healthcare.disease_diagnosis.typical import Typical
 
 MOST_TEXT = 43_000_000
@@ -46,7 +46,7 @@ class PictureEngine:
         options.intra_op_num_threads = 1  # the same sums in the same order; requests run side by side
         graph = bundle.read("model.onnx")
         self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        self.common = dict(common)
+        self.common = {"also": [], "reasons": [], "tests": [], **common}
         self.side: int = kept["side"]
         self.findings: list[str] = kept["findings"]
         self.threshold: float = kept["threshold"]
@@ -79,18 +79,11 @@ class PictureEngine:
             )
         raw, evidence = self.measure(picture)
         site = self.sites[self.home]
-        p = float(probability(site.log_odds(np.array([raw]), np.zeros(1, int)))[0])
+        chances = site.chances(np.array([[raw]]), np.zeros(1, int))[0]
         coverage = record["coverage"] or self.coverage
-        return Diagnosis.model_validate(
-            promised(self.findings, p, site, self.home, 0, "", coverage, self.threshold)
-            | {
-                "reasons": [],
-                "tests": [],
-                "typical": typical,
-                "heat_map": to_base64(png(painted(picture, evidence))),
-            }
-            | self.common
-        )
+        verdict = promised(self.findings, chances, site, self.home, 0, "", coverage, self.threshold)
+        heat_map = to_base64(png(painted(picture, evidence)))
+        return Diagnosis(**verdict.__dict__, typical=typical, heat_map=heat_map, **self.common)
 
     def measure(self, picture: np.ndarray) -> tuple[float, np.ndarray]:
         """Log-odds and evidence (7, 7) of a picture uint8 (28, 28)."""

@@ -21,15 +21,17 @@ limit, and one such promise of 90 % in twenty covers less than 76 %."""
 SLOPE, SHIFT = 0.5, 2.0
 """How far a site's calibration may be from the model's own, as deviations of a normal prior: few labels move it little.
 Prevalence differs between centres by 3 in log-odds, slopes by half."""
-NEWTON = 30
+NEWTON, SMALL = 50, 1e-10
+"""Steps at most, and the step below which the search is over."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """A site's calibration, log-odds' = shift + slope * log-odds for every panel (panels,), and what it can promise.
+    """A site's calibration and what it can promise.
 
-    `score` (panels, n) is one less the probability of the true finding of patients whose labels the calibration has not
-    seen, NaN where a patient is not of that panel; `group` (n,) is their subgroup.
+    Log-odds of each finding against the first one become `shift` (panels, findings - 1) + `slope` (panels,) times
+    themselves. `score` (panels, n) is one less the probability of the true finding of patients whose labels the
+    calibration has not seen, NaN where a patient is not of that panel; `group` (n,) is their subgroup.
     """
 
     shift: np.ndarray
@@ -37,10 +39,10 @@ class Site:
     score: np.ndarray
     group: np.ndarray
 
-    def log_odds(self, raw: np.ndarray, place: np.ndarray) -> Array:
-        """Calibrated log-odds (rows,) of raw ones, by panel."""
+    def chances(self, raw: np.ndarray, place: np.ndarray) -> Array:
+        """Calibrated probabilities (rows, findings) of log-odds (rows, findings - 1), by panel."""
         place = np.minimum(place, len(self.shift) - 1)
-        return np.asarray(self.shift[place] + self.slope[place] * raw)
+        return chances(self.shift[place] + self.slope[place, None] * raw)
 
     def limit(self, coverage: float, place: int, group: str) -> tuple[float, int, str]:
         """Findings whose probability is at least one less this are in the set; from how many patients of which group.
@@ -57,10 +59,10 @@ class Site:
         return Calibration(scores, np.arange(len(scores))).threshold(1 - coverage), len(scores), name
 
     def sets(self, p: np.ndarray, coverage: float, place: np.ndarray, group: np.ndarray) -> np.ndarray:
-        """bool (rows, 2): which of the two findings are in each patient's set, of probabilities of disease (rows,)."""
-        limits = {key: self.limit(coverage, *key)[0] for key in set(zip(place.tolist(), group.tolist(), strict=True))}
-        limit = np.array([limits[key] for key in zip(place.tolist(), group.tolist(), strict=True)])
-        return np.stack([p, 1 - p], axis=1) <= limit[:, None] + 1e-12
+        """bool (rows, findings): which are in each patient's set, of probabilities (rows, findings)."""
+        keys = list(zip(place.tolist(), group.tolist(), strict=True))
+        limits = {key: self.limit(coverage, *key)[0] for key in set(keys)}
+        return 1 - p <= np.array([limits[key] for key in keys])[:, None] + 1e-12
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         """To be kept in a bundle; the subgroups are text and kept apart."""
@@ -73,28 +75,40 @@ class Site:
         return cls(shift, slope, score, np.array(group, str))
 
 
-def recalibrated(log_odds: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Shift and slope of a logistic recalibration (Cox, 1958) under the prior above; labels y 0/1 (n,)."""
-    found = np.array([0.0, 1.0])
-    x = np.stack([np.ones(len(y)), log_odds], axis=1)
-    precision = np.array([SHIFT, SLOPE]) ** -2.0
+def recalibrated(raw: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
+    """Shifts (findings - 1,) and slope of a logistic recalibration (Cox, 1958) under the prior above.
+
+    Of log-odds (n, findings - 1) and labels (n,), from 0.
+    """
+    outputs = raw.shape[1]
+    each = np.broadcast_to(np.eye(outputs), (len(raw), outputs, outputs))
+    x = np.concatenate([each, raw[:, :, None]], axis=2)
+    start = np.append(np.zeros(outputs), 1.0)
+    precision = np.append(np.full(outputs, SHIFT), SLOPE) ** -2.0
+    found, seen = start, y[:, None] == np.arange(1, outputs + 1)
     for _ in range(NEWTON):
-        p = probability(x @ found)
-        gradient = x.T @ (p - y) + precision * (found - [0.0, 1.0])
-        curvature = (x * (p * (1 - p))[:, None]).T @ x + np.diag(precision)
-        found = found - np.linalg.solve(curvature, gradient)
-    return float(found[0]), float(found[1])
+        p = chances(x @ found)[:, 1:]
+        gradient = np.einsum("nko,nk->o", x, p - seen) + precision * (found - start)
+        spread = p[:, :, None] * (np.eye(outputs) - p[:, None, :])
+        step = np.linalg.solve((x.transpose(0, 2, 1) @ spread @ x).sum(axis=0) + np.diag(precision), gradient)
+        found = found - step
+        if np.abs(step).max() < SMALL:
+            break
+    return found[:-1], float(found[-1])
 
 
-def site_of(log_odds: np.ndarray, y: np.ndarray, group: np.ndarray) -> Site:
+def site_of(raw: np.ndarray, y: np.ndarray, group: np.ndarray) -> Site:
     """A site from a few labelled patients (n,): each one's score comes from a calibration on the others."""
-    rows = np.arange(len(y))
-    without = [recalibrated(log_odds[rows != i], y[rows != i]) for i in rows]
-    p = probability(np.array([shift + slope * z for (shift, slope), z in zip(without, log_odds, strict=True)]))
-    shift, slope = recalibrated(log_odds, y)
-    return Site(np.array([shift]), np.array([slope]), np.where(y == 1, 1 - p, p)[None], group)
+    score, rows = np.empty((1, len(y))), np.arange(len(y))
+    for i in rows:
+        shift, slope = recalibrated(raw[rows != i], y[rows != i])
+        score[0, i] = 1 - chances(shift + slope * raw[i : i + 1])[0, y[i]]
+    shift, slope = recalibrated(raw, y)
+    return Site(shift[None], np.array([slope]), score, group)
 
 
-def probability(log_odds: np.ndarray) -> Array:
-    """Of log-odds, without overflow."""
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * log_odds)))
+def chances(log_odds: np.ndarray) -> Array:
+    """Probabilities (rows, findings) of log-odds (rows, findings - 1) against the first finding, without overflow."""
+    whole = np.concatenate([np.zeros((len(log_odds), 1)), log_odds], axis=1)
+    weight = np.exp(whole - whole.max(axis=1, keepdims=True))
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True))

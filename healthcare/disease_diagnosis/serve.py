@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from common.bundle import Bundle
 from common.errors import InvalidRequest
-from healthcare.disease_diagnosis.answer import Diagnosis
+from healthcare.disease_diagnosis import SYSTEM
+from healthcare.disease_diagnosis.answer import Diagnosis, Verdict
 from healthcare.disease_diagnosis.fhir import measurements_of
 from healthcare.disease_diagnosis.patients import PatientEngine
 
@@ -42,7 +43,7 @@ class DiagnosisPredictor:
         """Build the predictor from a verified bundle."""
         kept, manifest = bundle.json("preprocess.json"), bundle.manifest
         common = {
-            "intended_use": kept["intended_use"],
+            "intended_use": SYSTEM.intended_use,
             "model": manifest.version,
             "simulated": manifest.simulated,
         }
@@ -72,7 +73,7 @@ class DiagnosisPredictor:
         return [TableField(f.name, f.kind, f.levels, f.minimum, f.maximum, f.optional) for f in self._patients.fields]
 
     def predict_table(self, columns: Mapping[str, Column]) -> pyarrow.Table:
-        """Probabilities and decisions of a table, equal to `predict` row by row."""
+        """Probabilities of disease and of what may be there besides, and decisions, equal to `predict` row by row."""
         import pyarrow
 
         engine = self._patients
@@ -84,9 +85,13 @@ class DiagnosisPredictor:
         )
         return pyarrow.table(
             {
-                "probability": [_chance(answer, engine.findings[1]) for answer in answers],
+                "probability": [1 - _chance(answer, engine.findings[0]) for answer in answers],
                 "decision": [answer.decision for answer in answers],
                 "finding": pyarrow.array([answer.finding for answer in answers], pyarrow.string()),
+            }
+            | {
+                question.findings[1]: [_chance(answer.also[i], question.findings[1]) for answer in answers]
+                for i, question in enumerate(engine.questions[1:])
             }
         )
 
@@ -123,5 +128,5 @@ def _words(codes: np.ndarray, levels: Sequence[Any]) -> np.ndarray:
     return np.array([None if code < 0 else levels[code] for code in codes], object)
 
 
-def _chance(answer: Diagnosis, finding: str) -> float:
+def _chance(answer: Verdict, finding: str) -> float:
     return next(entry.probability for entry in answer.differential if entry.finding == finding)

@@ -12,9 +12,9 @@ from common.files import sha256
 from healthcare.disease_diagnosis import SYSTEM
 from healthcare.disease_diagnosis.config import Config
 from healthcare.disease_diagnosis.data import Patients, Pictures, load
-from healthcare.disease_diagnosis.fit import Fitted, fit
-from healthcare.disease_diagnosis.knowledge import INTENDED_USE
-from healthcare.disease_diagnosis.promise import probability, site_of
+from healthcare.disease_diagnosis.fit import fit
+from healthcare.disease_diagnosis.promise import site_of
+from healthcare.disease_diagnosis.question import Question
 
 if TYPE_CHECKING:
     from healthcare.disease_diagnosis.network import Ensemble
@@ -41,14 +41,18 @@ def save_pictures(config: Config, data: Pictures, split: dict[str, Pictures], en
 
 
 def train_patients(config: Config, data: Patients) -> Bundle:
-    """Fit on one centre, recalibrate for every other by its few labels."""
+    """Fit on one centre, recalibrate for every other by its few labels; each question for itself."""
     split = data.split(config.centre, config.seed)
-    fitted = fit(config, split["train"])
-    for name in other_sites(split):
-        labelled, _ = cut(config, split[name])
-        raw = fitted.linear.log_odds(labelled.columns())
-        fitted.sites[name] = site_of(raw, labelled.y, labelled.sex)
-    return _save(config, data, split, fitted)
+    questions, metrics = [], {}
+    labelled = {name: cut(config, split[name])[0].questions() for name in other_sites(split)}
+    for name, part in split["train"].questions().items():
+        question, found = fit(config, part)
+        for site, few in labelled.items():
+            raw = question.linear.log_odds(few[name].columns())
+            question.sites[site] = site_of(raw, few[name].y, few[name].sex)
+        questions.append(question)
+        metrics |= {f"{key}_{name}" if name else key: value for key, value in found.items()}
+    return _save(config, data, split, questions, metrics)
 
 
 def other_sites(split: dict[str, Patients]) -> list[str]:
@@ -63,35 +67,29 @@ def cut(config: Config, site: Patients, draw: int = 0) -> tuple[Patients, Patien
     return site.rows(np.sort(order[:count])), site.rows(np.sort(order[count:]))
 
 
-def _save(config: Config, data: Patients, split: dict[str, Patients], fitted: Fitted) -> Bundle:
-    train, linear = split["train"], fitted.linear
-    home = next(iter(fitted.sites.values()))
-    p = probability(home.log_odds(linear.log_odds(train.columns()), linear.place(train.columns())))
+def _save(
+    config: Config, data: Patients, split: dict[str, Patients], questions: list[Question], metrics: dict[str, Any]
+) -> Bundle:
+    train = split["train"]
+    p = 1 - questions[0].chances(train.columns())[:, 0]
     reference = {field.name: reference_histogram(train.frame[field.name]) for field in data.fields}
-    arrays = {key: value for name, site in fitted.sites.items() for key, value in site.arrays(name).items()}
+    arrays = {key: value for i, one in enumerate(questions) for key, value in one.arrays(str(i)).items()}
     return save_bundle(
         SYSTEM,
         config,
-        arrays={
-            "model.safetensors": linear.arrays() | {"centre": fitted.centre},
-            "sites.safetensors": arrays,
-        },
+        arrays={"model.safetensors": arrays},
         preprocess={
             "kind": "patients",
-            "basis": linear.json(),
-            "findings": data.findings,
+            "questions": [question.json() for question in questions],
             "coverage": config.coverage,
             "threshold": config.costs.threshold,
-            "sites": {name: site.group.tolist() for name, site in fitted.sites.items()},
-            "intended_use": INTENDED_USE,
         },
-        metrics=fitted.metrics | {"threshold": config.costs.threshold},
+        metrics=metrics | {"threshold": config.costs.threshold},
         data={
             "cards": [{"id": data.id, "title": data.title, "licence": data.licence, "sha256": data.sha256}],
             "simulated": data.simulated,
             "split": f"three quarters of the centre to train, stratified, equal patients together, seed {config.seed}; "
             f"{config.labels_per_site} patients of every other centre recalibrate, the others are for the test",
-            "notes": [f"intended use: {INTENDED_USE}"],
             "test_rows_sha256": sha256(split["test"].row.tobytes()),
         },
         reference=reference | {"probability": reference_histogram(p)},

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import pytest
 from common.config import build_config, settings
 from common.data.card import load_card
 from healthcare.disease_diagnosis.config import PRESETS, Config
-from healthcare.disease_diagnosis.data import Patients, age_band, fields_of, load
-from healthcare.disease_diagnosis.knowledge import FINDINGS, HEART
+from healthcare.disease_diagnosis.data import Patients, age_band, fields_of, labels_of, load
+from healthcare.disease_diagnosis.knowledge import BEDSIDE, FINDINGS, FURTHER, HEART, SEVERITY, USUAL
 from healthcare.disease_diagnosis.serve import DiagnosisPredictor
 from healthcare.disease_diagnosis.train import train, train_patients
 
@@ -127,3 +128,32 @@ def patients() -> Patients:
 def heart(home, heart_config, patients) -> DiagnosisPredictor:
     """Trained on the made-up patients."""
     return DiagnosisPredictor.load(train_patients(heart_config, patients))
+
+
+@pytest.fixture(scope="session")
+def graded(patients) -> Patients:
+    """The same people; their disease has grades, the higher the more the exercise test shows."""
+    level = patients.frame["oldpeak"].rank(pct=True).to_numpy() + np.random.default_rng(1).normal(0, 0.2, len(patients))
+    grade = 1 + np.digitize(level, np.quantile(level, [0.4, 0.7, 0.9]))
+    return replace(patients, y=np.where(patients.y == 1, grade, 0), findings=SEVERITY)
+
+
+@pytest.fixture(scope="session")
+def several(patients) -> Patients:
+    """The same people, asked at the bedside for three findings; the second centre has no thallium scans."""
+    further = {name: labels_of(patients.frame[name].to_numpy(), USUAL[name]) for name in FURTHER}
+    fields = tuple(field for field in patients.fields if field.test in BEDSIDE)
+    frame = patients.frame[[field.name for field in fields]]
+    return replace(patients, frame=frame, fields=fields, further=further)
+
+
+@pytest.fixture(scope="session")
+def severity(home, graded) -> DiagnosisPredictor:
+    """Trained on graded patients."""
+    return DiagnosisPredictor.load(train_patients(build_config(Config, PRESETS, "severity", []), graded))
+
+
+@pytest.fixture(scope="session")
+def bedside(home, several) -> DiagnosisPredictor:
+    """Trained on patients asked for three findings."""
+    return DiagnosisPredictor.load(train_patients(build_config(Config, PRESETS, "findings", []), several))

@@ -9,7 +9,7 @@ from common.errors import AuditError, DataError, SchemaError
 from healthcare.disease_diagnosis import data as room
 from healthcare.disease_diagnosis.config import Config
 from healthcare.disease_diagnosis.data import OFFICIAL, Pictures, check_labels, load
-from healthcare.disease_diagnosis.knowledge import BREAST, CHEST, HEART
+from healthcare.disease_diagnosis.knowledge import BREAST, CHEST, FINDINGS, FURTHER, HEART
 from healthcare.disease_diagnosis.simulator import simulate
 
 
@@ -51,6 +51,33 @@ def test_four_centres_have_the_labels_of_the_source_and_nothing_measured_is_zero
     assert found.frame["thal"][found.site == "hungary"].map(lambda word: word is None).sum() == 266
     assert set(found.frame["sex"]) == {"female", "male"}
     assert check_any(HEART)[1] == "uci-heart-disease: 920 rows agree with the card."
+
+
+@pytest.mark.usefixtures("real_data")
+def test_grades_are_those_of_angiography_and_a_centre_that_wrote_none_is_left_out():
+    found = load(Config(dataset=HEART, target="severity"))
+    grades = {str(site): np.bincount(found.y[found.site == site]).tolist() for site in np.unique(found.site)}
+    told = {"cleveland": [164, 55, 36, 35, 13], "switzerland": [8, 48, 32, 30, 5], "va": [51, 56, 41, 42, 10]}
+    assert grades == told
+    assert len(found.findings) == 5
+
+
+@pytest.mark.usefixtures("real_data")
+def test_findings_of_later_examinations_are_asked_of_what_is_known_before_them():
+    found = load(Config(dataset=HEART, target="findings"))
+    assert [field.name for field in found.fields] == ["age", "sex", "cp", "trestbps", "chol", "fbs", "restecg"]
+    asked = found.questions()
+    assert [part.findings for part in asked.values()] == [FINDINGS[HEART], *FURTHER.values()]
+    assert len(asked[""]) == 920
+    assert np.bincount(asked["exang"].y).tolist() == [528, 337]
+    assert np.bincount(asked["thal"].y).tolist() == [196, 238]
+    assert set(asked["exang"].rows(asked["exang"].site == "hungary").y) == {0, 1}
+
+
+@pytest.mark.parametrize("dataset", [BREAST, "chest-simulated"])
+def test_another_target_than_the_one_label_of_a_data_set_is_refused(dataset):
+    with pytest.raises(DataError, match=f"{dataset}: one label alone is known: got severity, expected target=disease"):
+        load(Config(dataset=dataset, target="severity"))
 
 
 @pytest.mark.usefixtures("real_data")

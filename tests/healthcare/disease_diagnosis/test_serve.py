@@ -15,7 +15,6 @@ from common.tables import score_file
 from common.vision.images import png, to_base64
 from healthcare.disease_diagnosis import SYSTEM
 from healthcare.disease_diagnosis.fhir import LOINC, OWN
-from healthcare.disease_diagnosis.knowledge import INTENDED_USE
 from healthcare.disease_diagnosis.train import record_of
 
 ROUTE = "/v1/disease_diagnosis"
@@ -54,7 +53,7 @@ def test_every_answer_ranks_findings_and_carries_the_intended_use(cardiology, pa
         chances = [entry["probability"] for entry in answer["differential"]]
         assert chances == sorted(chances, reverse=True)
         assert sum(chances) == pytest.approx(1)
-        assert answer["intended_use"] == INTENDED_USE
+        assert answer["intended_use"] == SYSTEM.intended_use
         assert (answer["finding"] is None) == (answer["decision"] == "refer") == bool(answer["why_referred"])
         left = [entry["finding"] for entry in answer["differential"] if entry["possible"]]
         assert answer["decision"] == "refer" or left == [answer["finding"]]
