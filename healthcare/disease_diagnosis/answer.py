@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from common.bundle import Bundle
+from common.config import Strict
 from healthcare.disease_diagnosis.promise import Site
 
 
@@ -61,6 +63,15 @@ class Diagnosis(Verdict):
     intended_use: str
     model: str = Field(description="version of the bundle that answered")
     simulated: bool = Field(description="true: trained on simulated data, not for real decisions")
+
+
+def request_type(name: str, about: str, entries: dict[str, Any], bundle: Bundle) -> type[BaseModel]:
+    """What a bundle asks for: these entries and the wish for a coverage; its first golden example is shown."""
+    examples = bundle.examples() if "examples.jsonl" in bundle.manifest.files else []
+    shown = ConfigDict(json_schema_extra={"examples": [examples[0]["request"]]}) if examples else ConfigDict()
+    base = type("Request", (Strict,), {"model_config": shown})
+    wish = Field(None, gt=0.5, lt=1, description="How often the set is to hold the true finding")
+    return create_model(name, __base__=base, __doc__=about, **entries | {"coverage": (float | None, wish)})
 
 
 def promised(

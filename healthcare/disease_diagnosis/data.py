@@ -37,11 +37,8 @@ from healthcare.disease_diagnosis.knowledge import (
     UNGRADED,
     USUAL,
 )
-from healthcare.disease_diagnosis.simulator import SIMULATED, simulate
+from healthcare.disease_diagnosis.simulator import SIDE, SIMULATED, simulate
 
-AGE_BANDS = (0, 50, 60, 200)
-PICTURES = (CHEST, SIMULATED)
-SIDE = 28
 FRACTIONS = {"train": 0.75, "test": 0.25}
 PARTS = {"train": 0.7, "val": 0.15, "test": 0.15}
 """Of simulated chests."""
@@ -300,4 +297,4 @@ def _pictures(card: DatasetCard, paths: Mapping[str, Path]) -> Pictures:
 def age_band(age: np.ndarray) -> np.ndarray:
     """`below 50`, `50 to 59`, `60 and over` of ages in years (n,)."""
     names = np.array(["below 50", "50 to 59", "60 and over"])
-    return names[np.digitize(age, AGE_BANDS[1:-1])]
+    return names[np.digitize(age, (50, 60))]

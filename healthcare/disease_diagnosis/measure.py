@@ -50,21 +50,13 @@ def _ill(_: np.ndarray, p: np.ndarray) -> np.ndarray:
     return 1 - p[:, 0]
 
 
-def _right(y: np.ndarray, p: np.ndarray) -> np.ndarray:
-    return (p.argmax(axis=1) == y).astype(float)
-
-
-def _surprise(y: np.ndarray, p: np.ndarray) -> np.ndarray:
-    return -np.log(np.maximum(p[np.arange(len(y)), y], 1e-12))
-
-
 MEASURES: dict[str, tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], MetricFunction]] = {
     "auc": (_ill, auc),
     "brier": (_ill, brier),
     "ece": (_ill, ece),
     "sensitivity_at_97": (_ill, sensitivity_at),
-    "accuracy": (_right, _mean),
-    "log_loss": (_surprise, _mean),
+    "accuracy": (lambda y, p: p.argmax(axis=1) == y, _mean),
+    "log_loss": (lambda y, p: -np.log(np.maximum(p[np.arange(len(y)), y], 1e-12)), _mean),
 }
 """A row's number by label and probabilities, and what is made of it and of whether there is any disease."""
 

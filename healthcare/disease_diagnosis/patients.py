@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, Field
 
 from common.bundle import Bundle
-from common.config import Strict
-from healthcare.disease_diagnosis.answer import Diagnosis, Reason, Verdict, promised
+from healthcare.disease_diagnosis.answer import Diagnosis, Reason, Verdict, promised, request_type
 from healthcare.disease_diagnosis.fields import Measurement
 from healthcare.disease_diagnosis.question import Question
 
@@ -30,8 +29,7 @@ class PatientEngine:
         self.coverage: float = kept["coverage"]
         self.fields = self.main.linear.basis.fields
         self.labels = {field.name: field.label for field in self.fields}
-        examples = bundle.examples() if "examples.jsonl" in bundle.manifest.files else []
-        self.request = request_type(self.fields, list(self.main.sites), examples[0]["request"] if examples else None)
+        self.request = request_type("Patient", "One patient.", entries_of(self.fields, list(self.main.sites)), bundle)
 
     def answers(self, batch: Sequence[BaseModel]) -> list[Diagnosis]:
         """Diagnoses in the order of the batch."""
@@ -96,17 +94,13 @@ def columns_of(records: Sequence[Mapping[str, Any]], fields: Sequence[Measuremen
     return found
 
 
-def request_type(fields: Sequence[Measurement], sites: Sequence[str], example: Any) -> type[BaseModel]:
+def entries_of(fields: Sequence[Measurement], sites: Sequence[str]) -> dict[str, Any]:
     """One typed, bounded entry for each field; anything else is refused, and so is what looks like another unit."""
     entries: dict[str, Any] = {field.name: _entry(field) for field in fields}
     if len(sites) > 1:
         where = Field(None, description=f"Centre whose calibration and promise apply; default {sites[0]}")
         entries["site"] = (Literal[tuple(sites)] | None, where)
-    wish = Field(None, gt=0.5, lt=1, description="How often the set is to hold the true finding")
-    entries["coverage"] = (float | None, wish)
-    extra = ConfigDict(json_schema_extra={"examples": [example]}) if example else ConfigDict()
-    base = type("Request", (Strict,), {"model_config": extra})
-    return create_model("Patient", __base__=base, __doc__="One patient.", **entries)
+    return entries
 
 
 def _entry(field: Measurement) -> tuple[Any, Any]:

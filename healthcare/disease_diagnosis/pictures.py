@@ -8,13 +8,12 @@ from typing import Annotated, Any
 import numpy as np
 import onnxruntime
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, Field
 
 from common.bundle import Bundle
-from common.config import Strict
 from common.errors import InvalidRequest
 from common.vision.images import from_base64, png, to_base64
-from healthcare.disease_diagnosis.answer import Diagnosis, promised
+from healthcare.disease_diagnosis.answer import Diagnosis, promised, request_type
 from healthcare.disease_diagnosis.inputs import FORMATS, chest_of
 from healthcare.disease_diagnosis.promise import Site
 from healthcare.disease_diagnosis.typical import Typical
@@ -35,6 +34,8 @@ Picture = Annotated[
         json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"},
     ),
 ]
+MEANT = Field(False, description="Answer also for what does not look like a frontal chest X-ray")
+ENTRIES: dict[str, Any] = {"picture": (Picture, ...), "any_picture": (bool, MEANT)}
 
 
 class PictureEngine:
@@ -54,8 +55,7 @@ class PictureEngine:
         self.sites = {name: Site.of(name, sites, group) for name, group in kept["sites"].items()}
         self.home = next(iter(self.sites))
         self.typical = Typical.of(bundle.arrays("typical.safetensors"))
-        examples = bundle.examples() if "examples.jsonl" in bundle.manifest.files else []
-        self.request = request_type(examples[0]["request"] if examples else None)
+        self.request = request_type("ChestXRay", "One chest X-ray.", ENTRIES, bundle)
 
     def request_of(self, content: bytes) -> BaseModel:
         """The request for a file."""
@@ -90,20 +90,6 @@ class PictureEngine:
         asked = {"picture": picture[None, None].astype(np.float32) / 255}
         raw, evidence = self.session.run(["log_odds", "evidence"], asked)
         return float(raw[0]), evidence[0]
-
-
-def request_type(example: Any) -> type[BaseModel]:
-    """One picture."""
-    extra = ConfigDict(json_schema_extra={"examples": [example]}) if example else ConfigDict()
-    base = type("Request", (Strict,), {"model_config": extra})
-    wish = Field(None, gt=0.5, lt=1, description="How often the set is to hold the true finding")
-    meant = Field(False, description="Answer also for what does not look like a frontal chest X-ray")
-    entries: dict[str, Any] = {
-        "picture": (Picture, ...),
-        "coverage": (float | None, wish),
-        "any_picture": (bool, meant),
-    }
-    return create_model("ChestXRay", __base__=base, __doc__="One chest X-ray.", **entries)
 
 
 def painted(picture: np.ndarray, evidence: np.ndarray) -> np.ndarray:
