@@ -19,8 +19,8 @@ SYSTEM = System(
     bench=f"{ROOM}.bench:bench",
     predictor=f"{ROOM}.serve:DiagnosisPredictor",
     acceptance=("valid_auc >= 0.80",),
-    intended_use="Decision support for research and teaching, to be read by a clinician together with everything else "
-    "that is known of the patient; not a medical device, not for diagnosis, treatment or triage.",
+    intended_use="Not a medical device: decision support for research and teaching, to be read by a clinician together "
+    "with everything else that is known of the patient; not for diagnosis, treatment or triage.",
     limits=(
         "Small sets of data from few hospitals; another hospital's patients or pictures need labels of their own.",
         "The promise is one over patients like those who were labelled, not for every patient, nor for each finding.",

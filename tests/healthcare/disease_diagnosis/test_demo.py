@@ -15,7 +15,13 @@ def test_the_demo_needs_no_network_and_answers_with_real_data(tmp_path):
     assert run.returncode == 0, run.stderr
     assert "SIMULATED" not in run.stderr
     assert "registered: models:/healthcare.disease_diagnosis@production" in run.stderr
-    for word in ("POST http://127.0.0.1:", "'differential'", "'malignant'", "'simulated': False", "not a medical"):
+    for word in (
+        "POST http://127.0.0.1:",
+        "'differential'",
+        "'malignant'",
+        "'simulated': False",
+        "Not a medical device",
+    ):
         assert word in run.stderr
     [card] = (tmp_path / "bundles" / "healthcare.disease_diagnosis").glob("*/CARD.md")
     assert "not a medical device" in card.read_text()
