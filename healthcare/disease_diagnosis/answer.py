@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from common.bundle import Bundle
 from common.config import Strict
+from healthcare.disease_diagnosis import SYSTEM
 from healthcare.disease_diagnosis.promise import Site
 
 
@@ -60,7 +61,7 @@ class Diagnosis(Verdict):
         description="pictures: where the evidence for disease is (Grad-CAM)",
         json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"},
     )
-    intended_use: str
+    intended_use: str = Field(description=SYSTEM.intended_use)
     model: str = Field(description="version of the bundle that answered")
     simulated: bool = Field(description="true: trained on simulated data, not for real decisions")
 

@@ -43,7 +43,8 @@ def save_pictures(config: Config, data: Pictures, split: dict[str, Pictures], en
 def train_patients(config: Config, data: Patients) -> Bundle:
     """Fit on one centre, recalibrate for every other by its few labels; each question for itself."""
     split = data.split(config.centre, config.seed)
-    questions, metrics = [], {}
+    questions: list[Question] = []
+    metrics: dict[str, Any] = {}
     labelled = {name: cut(config, split[name])[0].questions() for name in other_sites(split)}
     for name, part in split["train"].questions().items():
         question, found = fit(config, part)

@@ -62,6 +62,7 @@ def test_every_answer_ranks_findings_and_carries_the_intended_use(cardiology, pa
 def test_the_api_says_what_it_is_for(cardiology):
     described = cardiology.get("/openapi.json").json()["paths"][f"{ROUTE}/predict"]["post"]
     assert "not a medical device" in json.dumps(described)
+    assert SYSTEM.intended_use in json.dumps(cardiology.get("/openapi.json").json()["components"])
 
 
 def test_a_healthy_answer_is_never_given_where_acting_is_cheaper(cardiology, patients):
