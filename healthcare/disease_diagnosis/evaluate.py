@@ -63,14 +63,14 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     p = main.chances(test.columns())
     sets = main.sets(test.columns(), config.coverage, test.sex)
     groups = {"finding": np.array(test.findings)[test.y], "sex": test.sex, "age": test.age}
-    centres, metrics = centre_rows(config, engine.questions, split)
+    metrics = measured(test.y, [(np.arange(len(test)), p)], SEVERAL if len(test.findings) > 2 else TWO)
     metrics |= promise_kept(coverage_name(config), sets, test.y)
-    metrics |= measured(test.y, [(np.arange(len(test)), p)], SEVERAL if len(test.findings) > 2 else TWO)
+    centres, elsewhere = centre_rows(config, engine.questions, split)
     parts = slices(test.y, p, groups, sets)
     report = report_of(
         test,
         protocol="holdout",
-        metrics=metrics,
+        metrics=metrics | elsewhere,
         floor=floor_of(test.y, metrics),
         slices=parts + each_against_the_rest(test.y, p, test.findings),
         seconds=Seconds(data=loaded - started, train=0.0, evaluate=time.perf_counter() - loaded),

@@ -122,6 +122,7 @@ def slices(y: np.ndarray, p: np.ndarray, by: dict[str, np.ndarray], sets: np.nda
             rows, metrics = groups == group, {}
             if sets is not None:
                 metrics = promise_kept("coverage", sets[rows], y[rows])
+                metrics.pop("answered_accuracy", None)
             if min(sick[rows].sum(), (1 - sick[rows]).sum()) >= FEWEST_OF_A_LABEL:
                 metrics |= {key: bootstrap(sick[rows], ill[rows], MEASURES[key][1], 300) for key in ("auc", "ece")}
             if metrics:
