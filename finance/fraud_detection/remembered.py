@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from common.errors import InvalidRequest, Overloaded
 from finance.fraud_detection.clock import NEVER
@@ -89,7 +88,7 @@ def _past_of(predictor: FraudPredictor) -> tuple[np.ndarray, Past]:
     order = np.argsort(rows.id)
     labelled = order[np.searchsorted(rows.id[order], told.id)]
     fraud[labelled], label_time[labelled] = told.fraud, told.time
-    codes = [np.where(keys == 0, -1, pd.factorize(keys)[0]) for keys in rows.keys.T]
+    codes = [np.where(keys == 0, -1, np.unique(keys, return_inverse=True)[1]) for keys in rows.keys.T]
     table = Table(rows.time, rows.amount, np.stack(codes, axis=1), fraud, label_time)
     newest = np.sort(np.argsort(rows.time, kind="stable")[-MOST:])
     counts = counts_of(definition, table, newest, lambda done: None)

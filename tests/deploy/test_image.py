@@ -134,7 +134,9 @@ def test_it_holds_what_serving_needs_and_no_more(venv: Path) -> None:
     assert not packages & (LIBRARIES_OF_TRAINING | TOOLS | {"tests", "benchmarks", "manufacturing", "healthcare"})
     assert not [path for path in site.rglob("tests") if path.is_dir()]
     assert not [path.name for path in (venv / "bin").iterdir() if path.name.startswith("pip")]
-    assert sum(path.stat().st_size for path in venv.rglob("*") if path.is_file()) < 750e6  # numba and LLVM: 115 MB
+    assert (
+        sum(path.stat().st_size for path in venv.rglob("*") if path.is_file()) < 850e6
+    )  # numba and LLVM: 115 MB, ONNX Runtime: 60 MB
 
 
 def test_it_does_not_start_in_production_without_a_key(container: Container) -> None:

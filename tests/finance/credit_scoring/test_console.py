@@ -61,7 +61,7 @@ def _labels_of_cards() -> set[str]:
 def test_an_applicant_is_scored_in_chinese(service: str, visit: Callable[..., Any]) -> None:
     seen = visit(f"{service}/console", locale="zh-CN")
     page = seen.page
-    assert page.get_by_role("tab", name="信用评分").is_visible()
+    page.get_by_role("tab", name="信用评分").wait_for()
     labels = page.locator(".esp-form").first.inner_text()
     assert not LATIN.search(labels), labels
     page.get_by_role("button", name="提交给模型").click()

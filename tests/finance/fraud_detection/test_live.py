@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -108,6 +111,17 @@ def scores_as_history_does(client, later, bundle):
     expected = 1 / (1 + np.exp(-(intercept + slope * predictor.model.predict(*inputs))))
     assert len(known) > 500
     assert found == expected.tolist()
+
+
+def test_serving_does_not_import_what_only_training_needs(sequence_bundle):
+    code = (
+        "import sys; from common.bundle import load_bundle; import finance.fraud_detection.routes; "
+        "from finance.fraud_detection.serve import FraudPredictor as Predictor; "
+        f"Predictor.load(load_bundle({str(sequence_bundle.path)!r})); "
+        "print([m for m in ('torch', 'xgboost', 'lightgbm', 'sklearn', 'pandas', 'mlflow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_looking_remembers_nothing_and_taking_does(client, later):
@@ -299,6 +313,7 @@ def test_decisions_on_transactions_are_on_record_and_watched(client, later):
     kept = client.get(f"/v1/decisions/{many.headers['x-decision-id']}.398").json()
     assert kept["output"] == many.json()["rows"][399]
     monitor = client.app.state.slots[0].monitor
+    monitor.limits = replace(monitor.limits, rows_per_s=10**6)  # all of them, whatever the time between
     monitor.fold()
     report = monitor.judge()
     assert report.seen == 400
