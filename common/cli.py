@@ -136,7 +136,7 @@ def evaluate(bundle: Annotated[str, typer.Argument(help="folder, or models:/<sys
     from common.demo import report
     from common.system import find
 
-    opened = _open(bundle)
+    opened = open_address(bundle)
     page = report(opened)
     accepted = [_say(verdict) for verdict in verdicts(opened, required(find(opened.manifest.system), opened))]
     typer.echo(page)
@@ -189,7 +189,7 @@ def serve(
     """The microservice of one vertical, until Ctrl+C or SIGTERM; a bundle is a folder or models:/<system>@<alias>."""
     from common.serving.run import serve as run
 
-    opened = [_open(address) for address in bundle or []]
+    opened = [open_address(address) for address in bundle or []]
     run(vertical, {one.manifest.system: one.path for one in opened}, host, port)
 
 
@@ -207,7 +207,7 @@ def score(
     from common.progress import bar
     from common.tables import score_file
 
-    predictor = open_predictor(_open(bundle))
+    predictor = open_predictor(open_address(bundle))
     left_out = 0
     with bar(f"scoring {source.name}", 1.0) as advance:
         done = 0.0
@@ -284,7 +284,8 @@ def _config(system: Any, preset: str, overrides: list[str] | None) -> Any:
     return build_config(config, presets, preset, overrides or [])
 
 
-def _open(address: str) -> Any:
+def open_address(address: str) -> Any:
+    """The bundle of a folder, or of `models:/<system>@<alias>`, as commands take it; raises what `load_bundle` does."""
     from common.bundle import load_bundle
 
     if address.startswith("models:/"):

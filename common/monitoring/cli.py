@@ -25,7 +25,7 @@ def monitor(
     out: Annotated[Path, typer.Option(help="folder for monitor.json and monitor.html")] = Path("."),
 ) -> None:
     """Compare decisions with what the model was built on; exits 1 on an alarm. Prints the page's path last."""
-    from common.cli import _open
+    from common.cli import open_address
     from common.evaluation.report import write_json
     from common.monitoring.page import write_monitor_page
     from common.monitoring.retrain import RetrainState, run_hook
@@ -33,7 +33,7 @@ def monitor(
     from common.monitoring.run import monitor as run
     from common.progress import working
 
-    opened, policies = _open(bundle), _policies(policy, overrides or [])
+    opened, policies = open_address(bundle), _policies(policy, overrides or [])
     before = RetrainState.model_validate_json(state.read_bytes()) if state and state.exists() else None
     with working(f"monitoring {opened.manifest.system}"):
         found = run(opened, read_rows(source), policies, every=every, label=label, predicted=predicted, state=before)

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common.bundle import Bundle
-from common.cli import _open
+from common.cli import open_address
 from common.errors import DataError, EspalierError, UsageError
 from common.progress import working
 from finance.fraud_detection import SYSTEM
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def _run(address: str, rules: Path, days: float, unseen: bool) -> Backtest:
-    ruleset, bundle = read_rules(rules), _open(address)
+    ruleset, bundle = read_rules(rules), open_address(address)
     if bundle.manifest.system != SYSTEM.name:
         raise UsageError("a bundle of another system", where=address, got=bundle.manifest.system, expected=SYSTEM.name)
     predictor = FraudPredictor.load(bundle)

@@ -39,11 +39,12 @@ class Inputs(NamedTuple):
 
 
 class Model(Protocol):
-    """Log-odds (rows,) of features and steps, and what each feature adds (rows, features), or one column more for the
-    steps."""
+    """Log-odds (rows,) of features and steps; what each feature adds (rows, features), or one column more for the
+    steps; and what is written down."""
 
     def predict(self, x: np.ndarray, steps: np.ndarray) -> np.ndarray: ...  # noqa: D102
     def contributions(self, x: np.ndarray, steps: np.ndarray) -> np.ndarray: ...  # noqa: D102
+    def arrays(self) -> dict[str, np.ndarray]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,7 @@ class Ensemble:
 
     def arrays(self) -> dict[str, dict[str, np.ndarray]]:
         """Arrays by the file of a bundle that holds them; see `graphs` too."""
-        return {
-            f"{name}.safetensors": {"typical": part.typical} if isinstance(part, Network) else part.arrays()
-            for name, part in self.parts.items()
-            if isinstance(part, Network | Forest | Logistic)
-        }
+        return {f"{name}.safetensors": part.arrays() for name, part in self.parts.items()}
 
     def graphs(self) -> dict[str, bytes]:
         """The files for ONNX Runtime."""

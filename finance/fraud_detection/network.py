@@ -51,6 +51,10 @@ class Network:
             found[i, -1] = told[0] - self._run(x[i : i + 1], alone)[0]
         return found
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """To be written down beside the graph."""
+        return {"typical": self.typical}
+
     def _run(self, x: np.ndarray, steps: np.ndarray) -> np.ndarray:
         (found,) = self._session.run(None, {"steps": steps, "features": x})
         return found.astype(np.float64)

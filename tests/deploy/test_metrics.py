@@ -195,11 +195,11 @@ def test_every_alert_tells_what_to_do(alert: dict[str, Any]) -> None:
     ids=["config", "rules"],
 )
 def test_promtool_accepts_them(arguments: tuple[str, ...]) -> None:
-    run = subprocess.run(
-        [program("promtool", "prometheus"), *arguments],
-        cwd=DEPLOY / "prometheus",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [program("promtool", "prometheus"), *arguments]
+    # On a busy machine promtool sometimes (once in some tens of runs of this suite) found nothing at all in a test that
+    # spans days, and found it when asked again; rules that are wrong are wrong three times.
+    for _ in range(3):
+        run = subprocess.run(command, cwd=DEPLOY / "prometheus", capture_output=True, text=True, check=False)
+        if run.returncode == 0:
+            break
     assert run.returncode == 0, run.stdout + run.stderr

@@ -144,7 +144,7 @@ def test_wrong_use_is_one_sentence(bundle, file, tmp_path, monkeypatch, capsys):
 def test_a_bundle_of_another_system_is_refused(bundle, file, tmp_path, monkeypatch, capsys):
     other = load_bundle(bundle.path)
     object.__setattr__(other, "manifest", other.manifest.model_copy(update={"system": "finance.credit_scoring"}))
-    monkeypatch.setattr(backtest, "_open", lambda address: other)
+    monkeypatch.setattr(backtest, "open_address", lambda address: other)
     assert main(monkeypatch, bundle.path, file) == 2
     expected = "a bundle of another system: got finance.credit_scoring, expected finance.fraud_detection"
     assert expected in capsys.readouterr().err
