@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, ValidationError, model_validator
 
 import common
 from common.config import Strict
@@ -73,7 +73,7 @@ class Published(Strict):
 
     model: str
     metric: str
-    value: float
+    value: FiniteFloat
     protocol: str
     source: str
 
@@ -162,6 +162,11 @@ def load_card(name: str) -> DatasetCard:
             fix="run this inside a checkout or a clone, or name the path of a card.toml",
         )
     raise UsageError("unknown data set", got=repr(name), expected=f"one of {', '.join(sorted(known))}")
+
+
+def published(dataset: str, protocol: str | None = None) -> list[Published]:
+    """Published numbers of a data set, all or those of one protocol."""
+    return [entry for entry in load_card(dataset).published if protocol in (None, entry.protocol)]
 
 
 def beside(card: DatasetCard, file: DataFile) -> Iterator[Path]:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field, FiniteFloat
 
 from common.config import Strict
+from common.data.card import Published
 from common.files import write_whole
 
 # Metrics where the smaller value wins; every other metric is better when larger.
@@ -31,16 +32,6 @@ class Metric(Strict):
     low: FiniteFloat
     high: FiniteFloat
     n: int
-
-
-class Published(Strict):
-    """A number somebody else published, with the protocol it was measured by and where it stands."""
-
-    model: str
-    metric: str
-    value: FiniteFloat
-    protocol: str
-    source: str
 
 
 class Slice(Strict):

@@ -17,12 +17,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from common.data.card import published
 from common.data.split import repeated_cv
 from common.evaluation.report import Report, Seconds
 from common.progress import bar
 from healthcare.disease_diagnosis.config import REFERENCE, Config
 from healthcare.disease_diagnosis.data import Patients, Pictures, load
-from healthcare.disease_diagnosis.evaluate import published, report_of
+from healthcare.disease_diagnosis.evaluate import report_of
 from healthcare.disease_diagnosis.fit import fit_linear
 from healthcare.disease_diagnosis.measure import (
     Folds,

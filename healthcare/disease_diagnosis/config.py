@@ -50,7 +50,7 @@ class PictureSettings(Strict):
     channels: tuple[int, ...] = (24, 48, 96)
     blocks: tuple[int, ...] = (1, 2, 2)
     erased: float = Field(0.3, ge=0, le=1, description="share of pictures with a patch blanked out")
-    optimisation: Optimisation = Optimisation(epochs=20, batch=64, learning_rate=4e-3, weight_decay=0.05)
+    optimisation: Optimisation = Optimisation(epochs=30, batch=64, learning_rate=4e-3, weight_decay=0.05)
 
 
 class Costs(Strict):

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from common.bundle import Bundle
-from common.data.card import load_card
 from common.evaluation import plots
 from common.evaluation.metrics import auc, brier
 from common.evaluation.page import Section
-from common.evaluation.report import Metric, Published, Report, Seconds, Slice
+from common.evaluation.report import Metric, Report, Seconds, Slice
 from common.provenance import commit, machine, peak_rss_mb
 from healthcare.disease_diagnosis import SYSTEM
 from healthcare.disease_diagnosis.config import Config
@@ -179,8 +178,3 @@ def report_of(data: Patients | Pictures, **values: Any) -> Report:
         commit=commit(),
         **same,
     )
-
-
-def published(dataset: str, protocol: str) -> list[Published]:
-    """Published numbers of one protocol."""
-    return [Published(**entry.model_dump()) for entry in load_card(dataset).published if entry.protocol == protocol]

@@ -16,6 +16,7 @@ from sklearn.datasets import load_sample_images
 from sklearn.linear_model import LogisticRegression
 
 from common.bundle import Bundle
+from common.data.card import published
 from common.errors import ModelUnavailable
 from common.evaluation.page import Section
 from common.evaluation.plot_style import STYLE, WIDTH
@@ -24,7 +25,7 @@ from common.progress import bar, console
 from common.vision.images import png, to_base64
 from healthcare.disease_diagnosis.config import Config
 from healthcare.disease_diagnosis.data import SIDE, Pictures
-from healthcare.disease_diagnosis.evaluate import SEVERAL, coverage_name, published, report_of, sections_of
+from healthcare.disease_diagnosis.evaluate import SEVERAL, coverage_name, report_of, sections_of
 from healthcare.disease_diagnosis.measure import (
     floor_of,
     measured,
