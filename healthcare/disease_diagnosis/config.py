@@ -1,11 +1,11 @@
 """What can be set for disease diagnosis, and the presets.
 
 sample          breast cancer, ships with scikit-learn, offline, about 5 s
-reference       the same; bench: every protocol of the three data sets, about 40 min on two cores
+reference       the same; bench: every protocol of the three data sets, about an hour
 heart           Cleveland patients, recalibrated for three other centres, about 15 s
 severity        the same, disease in its four grades: five findings, one of which is true
 findings        from what is known at the bedside: disease, angina under exercise, perfusion defect, each for itself
-chest           PneumoniaMNIST, five residual nets from scratch, about half an hour
+chest           PneumoniaMNIST, five residual nets from scratch, about 40 min
 chest-transfer  PneumoniaMNIST, a frozen MobileNet and one linear layer, about 2 min
 chest-sample    simulated chests, one net, offline, about 20 s
 """
@@ -45,7 +45,7 @@ class PictureSettings(Strict):
     model: Literal["residual", "transfer", "fine-tuned"] = "residual"
     backbone: str = Field("mobilenet-v1-1.0-224", description="a name that common/vision/backbones.py knows")
     backbone_side: int = Field(112, ge=32, description="pixels that it sees; a map of 7 x 7 at stride 16")
-    transfer_c: float = Field(0.01, gt=0, description="inverse penalty of the linear layer on frozen features")
+    transfer_c: float = Field(0.03, gt=0, description="inverse penalty of the linear layer on frozen features")
     nets: int = Field(5, ge=1)
     channels: tuple[int, ...] = (24, 48, 96)
     blocks: tuple[int, ...] = (1, 2, 2)
