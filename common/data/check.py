@@ -26,6 +26,10 @@ def check_any(name: str) -> tuple[Audit, str]:
 def check_dataset(card: DatasetCard) -> Audit:
     """Fetch, verify and audit; raises what fetching and the schema raise, findings are the caller's to judge."""
     paths = fetch(card)
+    if card.format == "arrays":
+        from common.vision.archive import check_arrays
+
+        return Audit(dataset=card.id, findings=tuple(check_arrays(paths)))
     if card.format == "pictures":
         from common.vision.archive import check_pictures
 

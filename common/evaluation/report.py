@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field, FiniteFloat
 
 from common.config import Strict
+from common.data.card import Published
 from common.files import write_whole
 
 # Metrics where the smaller value wins; every other metric is better when larger.
@@ -18,6 +19,8 @@ LOWER_IS_BETTER = frozenset(
     | {"false_alarm_rate", "interaction_rate", "string_error", "string_error_repaired"}
     | {"request_ms", "request_scorecard_ms", "fit_seconds", "fit_time_ratio", "memory_ratio_4x_rows"}
     | {"help_seconds", "list_seconds"}
+    | {"set_size", "referral_rate", "chests_refused"}
+    | {"set_size_recalibrated", "referral_rate_recalibrated", "brier_recalibrated"}
     | {"decision_ms_p50", "decision_ms_p99", "cards_rss_mb", "cards_state_mb", "restart_s", "events_lost"}
 )
 
@@ -29,16 +32,6 @@ class Metric(Strict):
     low: FiniteFloat
     high: FiniteFloat
     n: int
-
-
-class Published(Strict):
-    """A number somebody else published, with the protocol it was measured by and where it stands."""
-
-    model: str
-    metric: str
-    value: FiniteFloat
-    protocol: str
-    source: str
 
 
 class Slice(Strict):

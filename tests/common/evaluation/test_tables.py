@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from common.evaluation.report import Published, Report, write_json
+from common.data.card import Published
+from common.evaluation.report import Report, write_json
 from common.evaluation.tables import main, results_table
 
 BLOCK = "# Title\n\n<!-- results:branch.system:reference -->\n<!-- end -->\n\nAfter.\n"
