@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -15,34 +15,41 @@ OWN = "urn:espalier:disease_diagnosis"
 """Codes of this system are the names of the fields."""
 UNITS = {"mm[Hg]": "mm Hg", "mg/dL": "mg/dL", "/min": "/min", "a": "year", "mm": "mm"}
 """UCUM codes of the units that fields are in."""
+WITHDRAWN = ("cancelled", "entered-in-error")
+"""States of an Observation that says nothing of the patient."""
 DAYS_A_YEAR = 365.25
 
 
 def measurements_of(content: bytes, fields: Sequence[Measurement]) -> dict[str, Any]:
-    """Field by field what the bundle says.
+    """Field by field what the bundle says; of a panel, such as one of blood pressures, its components.
 
     Raises `InvalidRequest` naming the entry: no bundle, an unknown code, a unit that is not the field's, a field told
-    twice. Nothing is converted and nothing skipped.
+    twice, a withdrawn observation, more than one patient. Nothing is converted and nothing skipped.
     """
     bundle = _parsed(content)
     codes = {(OWN, field.name): field for field in fields}
     codes |= {(LOINC, code): field for field in fields for code in field.loinc}
     found: dict[str, Any] = {}
+    people: set[str] = set()
     for number, entry in enumerate(bundle["entry"]):
         where = f"entry[{number}].resource"
         resource: Any = entry.get("resource") if isinstance(entry, dict) else None
         kind = resource.get("resourceType") if isinstance(resource, dict) else None
-        if kind == "Patient":
-            told = _of_person(resource, where, {field.name for field in fields})
-        elif kind == "Observation":
-            told = _of_observation(resource, where, codes)
-        else:
+        if kind not in ("Patient", "Observation"):
             raise InvalidRequest("not a Patient or an Observation", where=where, got=repr(kind), fix="leave it out")
-        if twice := sorted(found.keys() & told.keys()):
-            raise InvalidRequest(
-                "measured twice", where=where, got=twice[0], expected="one value", fix="send the latest"
-            )
-        found |= told
+        people |= _person(resource)
+        if len(people) > 1:
+            got = ", ".join(sorted(people))
+            raise InvalidRequest("another patient", where=where, got=got, expected="a bundle of one patient")
+        if kind == "Patient":
+            told = [(where, _of_person(resource, where, {field.name for field in fields}))]
+        else:
+            told = [(at, _of_observation(part, at, codes)) for at, part in _parts(resource, where, codes)]
+        for at, values in told:
+            if twice := sorted(found.keys() & values.keys()):
+                expected, fix = "one value", "send the latest"
+                raise InvalidRequest("measured twice", where=at, got=twice[0], expected=expected, fix=fix)
+            found |= values
     return found
 
 
@@ -57,6 +64,34 @@ def _parsed(content: bytes) -> dict[str, Any]:
             "not a FHIR Bundle", where="resourceType", got=repr(kind), expected="'Bundle' with entries"
         )
     return dict(bundle)
+
+
+def _person(resource: Mapping[str, Any]) -> set[str]:
+    """Who it is about, by the reference of an Observation or the id of a Patient, if it says so."""
+    subject = resource.get("subject")
+    if isinstance(subject, dict) and (reference := subject.get("reference")):
+        return {str(reference)}
+    return {f"Patient/{resource['id']}"} if resource["resourceType"] == "Patient" and "id" in resource else set()
+
+
+def _parts(
+    resource: Mapping[str, Any], where: str, codes: Mapping[tuple[str, str], Measurement]
+) -> Iterator[tuple[str, Any]]:
+    """The observation, or its components where its own code is unknown; and where each stands."""
+    if resource.get("status") in WITHDRAWN:
+        got = repr(resource["status"])
+        raise InvalidRequest("a withdrawn observation", where=f"{where}.status", got=got, fix="leave it out")
+    components = resource.get("component")
+    if not isinstance(components, list) or any(code in codes for code in _codes(resource)):
+        yield where, resource
+        return
+    for number, part in enumerate(components):
+        yield f"{where}.component[{number}]", part if isinstance(part, dict) else {}
+
+
+def _codes(resource: Mapping[str, Any]) -> list[tuple[str, str]]:
+    coding = resource["code"].get("coding") if isinstance(resource.get("code"), dict) else None
+    return [(str(one.get("system")), str(one.get("code"))) for one in coding or [] if isinstance(one, dict)]
 
 
 def _of_person(resource: Mapping[str, Any], where: str, names: set[str]) -> dict[str, Any]:
@@ -77,8 +112,7 @@ def _of_person(resource: Mapping[str, Any], where: str, names: set[str]) -> dict
 def _of_observation(
     resource: Mapping[str, Any], where: str, codes: Mapping[tuple[str, str], Measurement]
 ) -> dict[str, Any]:
-    coding = resource.get("code", {}).get("coding", []) if isinstance(resource.get("code"), dict) else []
-    told = [(str(one.get("system")), str(one.get("code"))) for one in coding if isinstance(one, dict)]
+    told = _codes(resource)
     field = next((codes[code] for code in told if code in codes), None)
     if field is None:
         known = ", ".join(sorted(f"{code} ({field.name})" for (_, code), field in codes.items()))

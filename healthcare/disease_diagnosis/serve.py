@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -109,14 +110,17 @@ class DiagnosisPredictor:
         router = APIRouter()
 
         async def fhir(request: Request) -> Diagnosis:
-            current = predictor()
+            current, decided = predictor(), request.state.decided
+            decided.admit()
             engine = current._patients
             found = measurements_of(await request.body(), engine.fields)
             try:
                 asked = engine.request.model_validate(found)
             except ValidationError as error:
                 raise invalid_body(error, engine.request.model_json_schema()) from None
-            return current.predict([asked])[0]
+            answers = await asyncio.to_thread(current.predict, [asked])
+            decided.note([asked], answers)
+            return answers[0]
 
         summary = "A FHIR R4 Bundle of Patient and Observations; decision support for research, no medical device."
         body = {"content": {"application/json": {"schema": {"type": "object", "description": "FHIR R4 Bundle"}}}}

@@ -125,9 +125,14 @@ def patients() -> Patients:
 
 
 @pytest.fixture(scope="session")
-def heart(home, heart_config, patients) -> DiagnosisPredictor:
+def heart_bundle(home, heart_config, patients):
     """Trained on the made-up patients."""
-    return DiagnosisPredictor.load(train_patients(heart_config, patients))
+    return train_patients(heart_config, patients)
+
+
+@pytest.fixture(scope="session")
+def heart(heart_bundle) -> DiagnosisPredictor:
+    return DiagnosisPredictor.load(heart_bundle)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,9 @@ from healthcare.disease_diagnosis.train import record_of
 ROUTE = "/v1/disease_diagnosis"
 
 
+SYSTOLIC = [{"system": LOINC, "code": "8480-6"}]
+
+
 def serving(predictor):
     return TestClient(create_app("healthcare", systems=[SYSTEM], predictors={SYSTEM.name: predictor}))
 
@@ -118,7 +121,7 @@ def observation(code, system=OWN, **value):
 
 
 def bundle_of(patient) -> dict:
-    entries = [{"resource": {"resourceType": "Patient", "gender": patient["sex"]}}]
+    entries = [{"resource": {"resourceType": "Patient", "id": "1", "gender": patient["sex"]}}]
     loinc = {"age": ("30525-0", "a"), "trestbps": ("8480-6", "mm[Hg]"), "chol": ("2093-3", "mg/dL")}
     own = {"thalach": "/min", "oldpeak": "mm", "ca": None}
     for name, value in patient.items():
@@ -138,6 +141,28 @@ def test_a_fhir_bundle_gets_the_answer_of_the_same_patient(cardiology, patient):
     assert told.json() == cardiology.post(f"{ROUTE}/predict", json=patient).json()
 
 
+def test_a_panel_is_read_by_its_components(cardiology, patient):
+    bundle = bundle_of(patient)
+    pressure = next(e for e in bundle["entry"] if e["resource"].get("code", {}).get("coding") == SYSTOLIC)
+    panel = observation("85354-9", LOINC, status="final", component=[pressure["resource"]])
+    bundle["entry"][bundle["entry"].index(pressure)] = panel
+    assert (
+        cardiology.post(f"{ROUTE}/fhir", json=bundle).json() == cardiology.post(f"{ROUTE}/predict", json=patient).json()
+    )
+
+
+def test_answers_to_fhir_bundles_are_on_record(home, heart_bundle, patient):
+    with TestClient(create_app("healthcare", {SYSTEM.name: heart_bundle.path}, systems=[SYSTEM])) as client:
+        reply = client.post(f"{ROUTE}/fhir", json=bundle_of(patient))
+        kept = client.get(f"/v1/decisions/{reply.headers['x-decision-id']}").json()
+        # A reason of a sensitive field is masked too.
+        assert kept["output"] | {"reasons": 0} == reply.json() | {"reasons": 0}
+        assert kept["version"] == reply.headers["x-model-version"]
+        assert kept["inputs"]["chol"] == patient["chol"]
+        assert kept["inputs"]["age"] != patient["age"]  # sensitive: masked
+        assert client.app.state.slots[0].monitor.fold() == 1
+
+
 def changed(bundle, extra):
     return bundle | {"entry": [*bundle["entry"], extra]}
 
@@ -153,6 +178,14 @@ def changed(bundle, extra):
         ({"resource": {"resourceType": "Condition"}}, "not a Patient or an Observation: got 'Condition'"),
         ({"resource": {"resourceType": "Observation"}}, "unknown code: got no coding"),
         ({"resource": {"resourceType": "Patient", "birthDate": "May"}}, "birthDate: not a date: got 'May'"),
+        (observation("ca", status="entered-in-error"), "status: a withdrawn observation: got 'entered-in-error'"),
+        (
+            observation("85354-9", LOINC, component=[observation("8462-4", LOINC)["resource"]]),
+            "component[0].code: unknown code: got http://loinc.org|8462-4",
+        ),
+        (observation("85354-9", LOINC, component=["120"]), "component[0].code: unknown code: got no coding"),
+        ({"resource": {"resourceType": "Patient", "id": "2"}}, "another patient: got Patient/1, Patient/2"),
+        (observation("ca", subject={"reference": "Patient/2"}), "another patient: got Patient/1, Patient/2"),
     ],
 )
 def test_what_a_fhir_bundle_gets_wrong_is_named_with_its_entry(cardiology, patient, extra, told):
