@@ -18,6 +18,7 @@ SYSTEM = System(
     evaluate=f"{ROOM}.evaluate:evaluate",
     bench=f"{ROOM}.bench:bench",
     predictor=f"{ROOM}.serve:DiagnosisPredictor",
+    objective=f"{ROOM}.tune:objective",
     acceptance=("valid_auc >= 0.80",),
     intended_use="Not a medical device: decision support for research and teaching, to be read by a clinician together "
     "with everything else that is known of the patient; not for diagnosis, treatment or triage.",

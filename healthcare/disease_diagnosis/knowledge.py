@@ -46,7 +46,7 @@ FACTS: dict[str, dict[str, dict[str, Any]]] = {
         "thalach": {"test": "exercise"},
         "exang": {"test": "exercise"},
         "oldpeak": {"test": "exercise"},
-        "slope": {"test": "slope"},
+        "slope": {"test": "ST slope"},
         "ca": {"test": "fluoroscopy"},
         "thal": {"test": "thallium"},
     },

@@ -4,6 +4,7 @@ import re
 from base64 import b64encode
 from typing import Any
 
+from pydantic import Field, create_model
 from workshop import Inspected, Plan, Priced
 
 from common.console.answer import answer_html
@@ -35,6 +36,13 @@ def test_a_map_of_defects_lies_over_the_picture_that_was_sent() -> None:
     assert html.index("data:image/png;base64,AAAA") < html.index("data:image/png;base64,cG5n")
     assert 'type="range"' in html
     assert "range" not in shown(body, Inspected)
+
+
+def test_a_map_that_may_be_missing_is_a_picture_all_the_same() -> None:
+    media = {"contentEncoding": "base64", "contentMediaType": "image/png"}
+    kind = create_model("Seen", heat_map=(str | None, Field(json_schema_extra=media)))
+    assert "data:image/png;base64,cG5n" in shown({"heat_map": b64encode(b"png").decode()}, kind)
+    assert "data:" not in shown({"heat_map": None}, kind)
 
 
 def test_a_plan_is_a_gantt_chart() -> None:

@@ -81,7 +81,7 @@ def test_the_other_centre_has_a_calibration_and_a_promise_of_its_own(cardiology,
     assert "cleveland" in here["calibrated_on"]
     assert "elsewhere" in there["calibrated_on"]
     assert here["differential"] != there["differential"]
-    assert here["tests"] == ["cholesterol", "blood sugar", "exercise", "slope"]
+    assert here["tests"] == ["cholesterol", "blood sugar", "exercise", "ST slope"]
 
 
 PATIENT_SITES = ("cleveland", "elsewhere")
