@@ -68,6 +68,14 @@ def test_everything_else_is_pairs_and_tables() -> None:
     assert "<th>x</th><td>yes</td>" in html
 
 
+def test_a_table_in_a_table_is_one() -> None:
+    body = {"also": [{"finding": "a", "differential": [{"finding": EVIL, "probability": 0.25}]}]}
+    html = shown(body, create_model("Several", also=(list[Any], ...)))
+    assert html.count("<table>") == 2
+    assert "<td>0.25</td>" in html
+    assert EVIL not in html
+
+
 def test_a_model_of_simulated_data_is_called_so_and_another_model_is_told() -> None:
     warning = "Trained on simulated data"
     assert warning not in shown({"price": 1.0}, Priced)
