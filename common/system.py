@@ -48,7 +48,7 @@ class System:
     `bench(config, preset) -> list[Report]`, and `objective(config, trial) -> float` on validation data for tuning.
     `demo` is the preset that `espalier demo` trains first: one that takes minutes at most.
     `acceptance` has thresholds on a bundle's metrics, such as `valid_auc >= 0.65`, without which none is promoted.
-    `intended_use` and `limits` are sentences for the card of every bundle.
+    `intended_use` and `limits` are sentences for the card of every bundle and the description of the API.
     """
 
     name: str
@@ -68,6 +68,13 @@ class System:
     demo: str = "reference"
     intended_use: str = ""
     limits: tuple[str, ...] = ()
+
+    @property
+    def purpose(self) -> str:
+        """What it is for and what its answers cannot tell, as Markdown for cards and the API description."""
+        use = f"**Intended use.** {self.intended_use}\n" if self.intended_use else ""
+        limits = "\n".join(["**Limits.**", "", *(f"- {limit}" for limit in self.limits), ""]) if self.limits else ""
+        return "\n".join(part for part in (use, limits) if part)
 
     @property
     def vertical(self) -> str:

@@ -175,6 +175,8 @@ def _value(value: Any, say: Say) -> str:
             return f"{value:.6g}"
         case None:
             return "–"
+        case list() if value and all(isinstance(row, dict) for row in value):
+            return table_html(value, say)
         case dict() | list():
             return escape(json.dumps(value, ensure_ascii=False))
     return escape(say(value))

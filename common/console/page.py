@@ -20,7 +20,7 @@ from common.console.views import SLIDE
 from common.console.widgets import widget
 from common.console.words import LANGUAGES, Say, speaker
 from common.errors import EspalierError
-from common.serving.schema import Schema
+from common.serving.schema import Schema, known_fields
 from common.serving.slot import Slot
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "preprocess": False, "show_progress": "minimal"}
@@ -48,9 +48,12 @@ def build(title: str, slots: Sequence[Slot], document: Schema, ask: Ask, uploads
 
 
 def _labels(slot: Slot) -> dict[str, str]:
-    return (
-        {field.name: field.label for field in fields_of(slot.live().wires[0].schema)} if slot.status == "ready" else {}
-    )
+    """What fields of the request are called in an answer; not those whose names mean something else there."""
+    if slot.status != "ready":
+        return {}
+    wire = slot.live().wires[0]
+    own = known_fields(wire.response.model_json_schema(mode="serialization"))
+    return {field.name: field.label for field in fields_of(wire.schema) if field.name not in own}
 
 
 def _head(title: str, language: str, say: Say) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, ValidationError, model_validator
 
 import common
 from common.config import Strict
@@ -27,10 +28,14 @@ def _meanings(values: Any) -> Any:
 
 
 class DataFile(Strict):
-    """One file, pinned: the hash decides, not the url. Without a url it is private, and lies beside its card."""
+    """One file, pinned: the hash decides, not the url. Without a url it is private, and lies beside its card,
+    or an installed `package` ships it. `part` is what a `stacked` card calls its rows.
+    """
 
     path: Annotated[str, AfterValidator(_inside)]
     url: Annotated[str, Field(pattern=r"^(https?://|$)")] = ""
+    package: str = ""
+    part: str = ""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     bytes: Annotated[int, Field(ge=0)]
 
@@ -68,7 +73,7 @@ class Published(Strict):
 
     model: str
     metric: str
-    value: float
+    value: FiniteFloat
     protocol: str
     source: str
 
@@ -77,14 +82,18 @@ class DatasetCard(Strict):
     """Everything the house knows about one data set; the first of `files` is its table, or a tar of pictures.
 
     Files of the format `files` are for their system to read, and only checked against their hashes.
-    `positive` is the value of `target` that means the event (default, failure, disease).
+    `positive` is the value of `target` that means the event (default, failure, disease). `header` says what the first
+    line of a table is: the names, a row, or something else to skip. With `stacked` all files are parts of the table,
+    and the column of that name says which part a row is from.
     """
 
     id: str
     title: str
     task: str
     files: Annotated[tuple[DataFile, ...], Field(min_length=1)]
-    format: Literal["csv", "files", "pictures", "semicolon", "whitespace"] = "csv"
+    format: Literal["arrays", "csv", "files", "pictures", "semicolon", "whitespace"] = "csv"
+    header: Literal["names", "none", "skipped"] = "names"
+    stacked: str = ""
     licence: str
     redistributable: bool
     citation: str
@@ -156,8 +165,15 @@ def load_card(name: str) -> DatasetCard:
     raise UsageError("unknown data set", got=repr(name), expected=f"one of {', '.join(sorted(known))}")
 
 
+def published(dataset: str, protocol: str | None = None) -> list[Published]:
+    """Published numbers of a data set, all or those of one protocol."""
+    return [entry for entry in load_card(dataset).published if protocol in (None, entry.protocol)]
+
+
 def beside(card: DatasetCard, file: DataFile) -> Iterator[Path]:
-    """Where a private file may lie: in the folder of its card."""
+    """Where a file may lie that is not fetched: in the package that ships it, and in the folder of its card."""
+    if file.package and (spec := find_spec(file.package)) and spec.origin:
+        yield Path(spec.origin).parent / file.path
     yield from (folder / card.id / file.path for folder in _folders() if (folder / card.id / file.path).is_file())
 
 

@@ -30,6 +30,10 @@ def check_dataset(card: DatasetCard) -> Audit:
     paths = fetch(card)
     if card.format == "files":
         return Audit(dataset=card.id, findings=())
+    if card.format == "arrays":
+        from common.vision.archive import check_arrays
+
+        return Audit(dataset=card.id, findings=tuple(check_arrays(paths)))
     if card.format == "pictures":
         from common.vision.archive import check_pictures
 

@@ -20,20 +20,32 @@ MISSING = ["", "nan", "NaN"]
 def read_table(card: DatasetCard, paths: Mapping[str, Path]) -> pd.DataFrame:
     """The card's table, one row a record, numbers as float64, columns and order as in the file.
 
-    `paths` is what `fetch(card)` returns. Raises `SchemaError` when the file is not a table.
+    `paths` is what `fetch(card)` returns. Raises `SchemaError` when a file is not a table.
     """
-    path = paths[card.files[0].path]
-    # Left alone, pandas reads the words true and false, or 007, as something else than the card's codes.
-    words = {column.name: "str" for column in card.columns if _is_text(column, card)}
-    try:
-        frame = pd.read_csv(path, sep=SEPARATORS[card.format], keep_default_na=False, na_values=MISSING, dtype=words)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise SchemaError(f"not a {card.format} table ({str(error).strip()})", where=str(path)) from None
+    if card.stacked:
+        parts = [_read(card, paths[file.path]).assign(**{card.stacked: file.part}) for file in card.files]
+        frame = pd.concat(parts, ignore_index=True)
+    else:
+        frame = _read(card, paths[card.files[0].path])
     numbers = [c.name for c in card.columns if c.kind == "number" and c.name in frame]
     # A column with text in it stays as it is, for check_schema to name the cell.
     frame = frame.astype({name: "float64" for name in numbers if pd.api.types.is_numeric_dtype(frame[name])})
-    coded = [c.name for c in card.columns if c.kind == "category" and c.name in frame and c.name not in words]
+    coded = [c.name for c in card.columns if c.kind == "category" and c.name in frame and not _is_text(c, card)]
     return frame.assign(**{name: _whole(frame[name]) for name in coded if pd.api.types.is_float_dtype(frame[name])})
+
+
+def _read(card: DatasetCard, path: Path) -> pd.DataFrame:
+    # Left alone, pandas reads the words true and false, or 007, as something else than the card's codes.
+    words = {column.name: "str" for column in card.columns if _is_text(column, card)}
+    names = [column.name for column in card.columns if column.name != card.stacked]
+    how: dict[str, Any] = {} if card.header == "names" else {"header": None, "names": names}
+    how |= {"skiprows": 1} if card.header == "skipped" else {}
+    try:
+        return pd.read_csv(
+            path, sep=SEPARATORS[card.format], keep_default_na=False, na_values=MISSING, dtype=words, **how
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise SchemaError(f"not a {card.format} table ({str(error).strip()})", where=str(path)) from None
 
 
 def _is_text(column: Column, card: DatasetCard) -> bool:

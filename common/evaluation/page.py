@@ -16,8 +16,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from common.data.card import Published
 from common.evaluation.plot_style import STYLE
-from common.evaluation.report import Metric, Published, Report, best_published
+from common.evaluation.report import Metric, Report, best_published
 from common.files import write_whole
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field, FiniteFloat
 
 from common.config import Strict
+from common.data.card import Published
 from common.files import write_whole
 
 # Metrics where the smaller value wins; every other metric is better when larger.
@@ -19,6 +20,8 @@ LOWER_IS_BETTER = frozenset(
     | {"request_ms", "request_scorecard_ms", "fit_seconds", "fit_time_ratio", "memory_ratio_4x_rows"}
     | {"pinball", "width80", "risk05", "risk10", "risk30", "price", "gap_best64"}
     | {"gap_to_bound", "first_seconds", "help_seconds", "list_seconds"}
+    | {"set_size", "referral_rate", "chests_refused"}
+    | {"set_size_recalibrated", "referral_rate_recalibrated", "brier_recalibrated"}
     | {"decision_ms_p50", "decision_ms_p99", "cards_rss_mb", "cards_state_mb", "restart_s", "events_lost"}
 )
 
@@ -30,16 +33,6 @@ class Metric(Strict):
     low: FiniteFloat
     high: FiniteFloat
     n: int
-
-
-class Published(Strict):
-    """A number somebody else published, with the protocol it was measured by and where it stands."""
-
-    model: str
-    metric: str
-    value: FiniteFloat
-    protocol: str
-    source: str
 
 
 class Slice(Strict):

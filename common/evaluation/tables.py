@@ -1,8 +1,9 @@
 """Result tables in Markdown, generated from `benchmarks/<vertical>.<system>/<preset>.json`.
 
 A table stands between `<!-- results:<vertical>.<system>:<preset> -->` and `<!-- end -->` in any Markdown file
-below the project root. `python -m common.evaluation.tables` rewrites them; with `--check` it writes nothing and
-exits 1, naming the files that are out of date.
+below the project root; `:<protocol>,<protocol>` after the preset leaves the other protocols out.
+`python -m common.evaluation.tables` rewrites them; with `--check` it writes nothing and exits 1, naming the files that
+are out of date.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ from common.errors import EspalierError, UsageError
 from common.evaluation.report import LOWER_IS_BETTER, Report, best_published
 from common.files import write_whole
 
-BLOCK = re.compile(r"(<!-- results:(?P<system>[\w.-]+):(?P<preset>[\w-]+) -->\n)(?P<table>.*?)(<!-- end -->)", re.S)
+BLOCK = re.compile(
+    r"(?P<opening><!-- results:(?P<system>[\w.-]+):(?P<preset>[\w-]+)(:(?P<protocols>[\w.,-]+))? -->\n)"
+    r".*?(?P<end><!-- end -->)",
+    re.S,
+)
 OPENING = re.compile(r"^<!-- results:", re.MULTILINE)
 SKIPPED = {"node_modules", "build", "dist", "_build"}
 HEADER = ("data set", "protocol", "metric", "ours [95 % interval]", "best published", "trivial floor", "best baseline")
@@ -64,7 +69,11 @@ def update(path: Path, root: Path, *, write: bool) -> bool:
 
     def fill(block: re.Match[str]) -> str:
         reports = _read(root / "benchmarks" / block["system"] / f"{block['preset']}.json", where, root)
-        return f"{block[1]}{results_table(reports)}{block[5]}"
+        if names := set(filter(None, (block["protocols"] or "").split(","))):
+            if unknown := sorted(names - {report.protocol for report in reports}):
+                raise UsageError("no such protocol in the benchmark", where=where, got=", ".join(unknown))
+            reports = [report for report in reports if report.protocol in names]
+        return f"{block['opening']}{results_table(reports)}{block['end']}"
 
     fresh = BLOCK.sub(fill, text)
     if fresh == text:

@@ -117,6 +117,7 @@ def create_app(
         title=f"Espalier {vertical}",
         version=__version__,
         summary="Every answer has X-Request-Id and X-Model-Version; every refusal is application/problem+json.",
+        description="\n".join(f"### {system.name}\n\n{system.summary}\n\n{system.purpose}" for system in systems),
         lifespan=lifespan,
         dependencies=[Depends(unique_names)],
     )

@@ -53,15 +53,23 @@ def add_routes(app: Service, slot: Slot, limits: Limits, watch: Watch) -> None:
         _roomy(_lane(slot, watch, max(usual, slot.body_bytes), batch=many), slot, usual)
         for usual, many in ((limits.body_bytes, False), (limits.batch_body_bytes, True))
     )
-    _add(app, path, name, f"{slot.system.summary} One request.", one, shown[:1], single)
-    _add(app, f"{path}/batch", f"{name}_batch", "Many requests at once, in order.", rows, shown_rows, batch)
+    purpose, many = slot.system.purpose, "Many requests at once, in order."
+    _add(app, path, name, f"{slot.system.summary} One request.", purpose, one, shown[:1], single)
+    _add(app, f"{path}/batch", f"{name}_batch", many, purpose, rows, shown_rows, batch)
 
 
 def _add(
-    app: Service, path: str, name: str, summary: str, wire: Wire, shown: list[tuple[Any, Any]], lane: Lane
+    app: Service,
+    path: str,
+    name: str,
+    summary: str,
+    purpose: str,
+    wire: Wire,
+    shown: list[tuple[Any, Any]],
+    lane: Lane,
 ) -> None:
-    async def documented(body: Any) -> None:
-        """Never called; its annotation tells OpenAPI what the ASGI app reads."""
+    async def documented(body: Any) -> None:  # never called; its annotation tells OpenAPI what the ASGI app reads
+        return None
 
     documented.__annotations__["body"] = wire.request
     problem = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
@@ -72,7 +80,7 @@ def _add(
         name=name,
         operation_id=f"predict_{name}",
         summary=summary,
-        description="",
+        description=purpose,
         response_model=wire.response,
         responses={status: {"description": text, **problem} for status, text in REFUSALS.items()},
         tags=[name.removesuffix("_batch")],

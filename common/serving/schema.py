@@ -70,13 +70,14 @@ def _range(part: Schema) -> str:
 
 
 def resolve(part: Schema, schema: Schema) -> Schema:
-    """Follow `$ref`, and step through `X or null` to X."""
+    """Follow `$ref`, and step through `X or null` to X; what stands beside them, such as a media type, is kept."""
     while True:
         if "$ref" in part:
-            part = schema.get("$defs", {}).get(part["$ref"].rpartition("/")[2], {})
+            step, inner = "$ref", schema.get("$defs", {}).get(part["$ref"].rpartition("/")[2], {})
         elif len(choices := [p for p in part.get("anyOf", ()) if p.get("type") != "null"]) == 1:
-            part = choices[0]
+            step, inner = "anyOf", choices[0]
         elif len(part.get("allOf", ())) == 1:
-            part = part["allOf"][0]
+            step, inner = "allOf", part["allOf"][0]
         else:
             return part
+        part = {key: value for key, value in part.items() if key != step} | inner

@@ -55,6 +55,20 @@ def check_pictures(card: DatasetCard, paths: Mapping[str, Path]) -> list[Finding
     return findings
 
 
+def check_arrays(paths: Mapping[str, Path]) -> Iterator[Finding]:
+    """What `<part>_images` and `<part>_labels` in npz files hold, and copies of a picture within a file."""
+    for path in paths.values():
+        with np.load(path) as arrays:
+            parts = [name.removesuffix("_images") for name in arrays.files if name.endswith("_images")]
+            pictures = [picture.tobytes() for part in parts for picture in arrays[f"{part}_images"]]
+            for part in parts:
+                counts = Counter(arrays[f"{part}_labels"].ravel().tolist())
+                told = ", ".join(f"{label} ({count:,})" for label, count in sorted(counts.items()))
+                yield _finding("note", "labels", f"{path.name}: the labels of {part} are {told}.")
+        if copies := len(pictures) - len(set(pictures)):
+            yield _finding("warning", "duplicates", f"{path.name}: {copies:,} pictures stand there more than once.")
+
+
 def check_folder(source: Path) -> Audit:
     """What a folder or archive of your own holds, and what in it would spoil a number; only thumbnails stay in memory.
 

@@ -29,7 +29,7 @@ CONTRAST = 0.35
 """Deviation of a standardised picture, so that nearly all of it lies in the [-1, 1] that backbones know."""
 
 
-def decode_grey(content: bytes, where: str, *, background: int = 255) -> np.ndarray:
+def decode_grey(content: bytes, where: str, *, background: int = 255, least_side: int = LEAST_SIDE) -> np.ndarray:
     """Grey values uint8 (height, width) of a PNG, JPEG, BMP or TIFF.
 
     The picture is turned the way its EXIF orientation says, a palette becomes its colours, what is transparent shows
@@ -42,7 +42,7 @@ def decode_grey(content: bytes, where: str, *, background: int = 255) -> np.ndar
     check_bytes(len(content), where)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            _check(picture, content, where)
+            _check(picture, content, where, least_side)
             upright = ImageOps.exif_transpose(picture)
             if upright.has_transparency_data:
                 below = Image.new("RGBA", upright.size, (background, background, background, 255))
@@ -85,15 +85,15 @@ def mode_of(content: bytes) -> str:
         return picture.mode
 
 
-def _check(picture: Image.Image, content: bytes, where: str) -> None:
+def _check(picture: Image.Image, content: bytes, where: str, least_side: int) -> None:
     """Refuse, from the header alone, what should not be decoded."""
     width, height = picture.size
     size = f"{width} x {height} pixels"
     if width * height > MOST_PIXELS:
         expected = f"at most {MOST_PIXELS:,} pixels"
         raise InvalidRequest("the picture is too large", where=where, got=size, expected=expected)
-    if min(width, height) < LEAST_SIDE:
-        expected = f"at least {LEAST_SIDE} a side"
+    if min(width, height) < least_side:
+        expected = f"at least {least_side} a side"
         raise InvalidRequest("the picture is too small", where=where, got=size, expected=expected)
     if max(width, height) > MOST_ASPECT * min(width, height):
         expected = f"at most {MOST_ASPECT} times as long as wide"

@@ -19,6 +19,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
+from common.data.card import published
 from common.data.split import repeated_cv
 from common.errors import DataError
 from common.evaluation.metrics import BINARY, cv_interval, trivial_floor
@@ -28,7 +29,7 @@ from common.provenance import commit, cores, machine, peak_rss_mb
 from finance.credit_scoring import SYSTEM
 from finance.credit_scoring.config import PRESETS, RECIPES, Config
 from finance.credit_scoring.data import CreditData, load
-from finance.credit_scoring.evaluate import one_hot_baseline, published
+from finance.credit_scoring.evaluate import one_hot_baseline
 from finance.credit_scoring.speed import speed
 from finance.credit_scoring.train import fit
 

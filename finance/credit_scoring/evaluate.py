@@ -10,12 +10,12 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 from common.bundle import Bundle
-from common.data.card import load_card
+from common.data.card import published
 from common.evaluation import plots
 from common.evaluation.fairness import group_report
 from common.evaluation.metrics import BINARY, bootstrap, calibration_slope, trivial_floor
 from common.evaluation.page import Section
-from common.evaluation.report import Metric, Published, Report, Seconds, Slice
+from common.evaluation.report import Metric, Report, Seconds, Slice
 from common.evaluation.stability import stability_table
 from common.provenance import commit, machine, peak_rss_mb
 from finance.credit_scoring import SYSTEM
@@ -81,12 +81,6 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
         _stability(bundle, serving, test),
     ]
     return report, sections
-
-
-def published(dataset: str, protocol: str | None = None) -> list[Published]:
-    """Published numbers of a data set, all or those of one protocol."""
-    found = [entry for entry in load_card(dataset).published if protocol in (None, entry.protocol)]
-    return [Published(**entry.model_dump()) for entry in found]
 
 
 def one_hot_baseline(train: CreditData, test: CreditData) -> np.ndarray:

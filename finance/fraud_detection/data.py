@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from common.data.audit import audit
-from common.data.card import DatasetCard, load_card
+from common.data.card import DatasetCard, Published, load_card
+from common.data.card import published as published_on_card
 from common.data.fetch import data_sha256, fetch
 from common.data.schema import check_schema
 from common.data.table import labels, read_table
 from common.errors import DatasetUnavailable, UsageError
-from common.evaluation.report import Published
 from common.files import sha256
 from finance.fraud_detection.clock import DAY, NEVER
 from finance.fraud_detection.currency import NO_CURRENCY
@@ -114,10 +114,9 @@ def load(config: Source) -> Events:
 
 def published(dataset: str, protocol: str | None = None) -> list[Published]:
     """Published numbers of a data set, all or those of one protocol; none for data of one's own."""
-    found = PUBLISHED.get(dataset, [])
     if dataset in (SFFSD, REGISTRATION):
-        found = [Published(**entry.model_dump()) for entry in load_card(dataset).published]
-    return [entry for entry in found if protocol in (None, entry.protocol)]
+        return published_on_card(dataset, protocol)
+    return [entry for entry in PUBLISHED.get(dataset, []) if protocol in (None, entry.protocol)]
 
 
 def _simulated(config: Source) -> Events:

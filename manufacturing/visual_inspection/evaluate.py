@@ -13,13 +13,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from common.bundle import Bundle
-from common.data.card import load_card
+from common.data.card import published
 from common.errors import DataError
 from common.evaluation.conformal import Calibration
 from common.evaluation.metrics import auc, bootstrap, f1, f1_max, wilson
 from common.evaluation.page import Section
 from common.evaluation.plots import score_distribution
-from common.evaluation.report import Metric, Published, Report, Seconds, Slice
+from common.evaluation.report import Metric, Report, Seconds, Slice
 from common.progress import bar
 from common.provenance import commit, machine, peak_rss_mb
 from common.vision.backbones import load_backbone
@@ -162,11 +162,6 @@ def rate(events: np.ndarray, parts: np.ndarray) -> Metric:
     count = len(np.unique(parts))
     low, high = wilson(events.mean() * count, count)
     return Metric(value=float(events.mean()), low=float(low), high=float(high), n=len(events))
-
-
-def published(dataset: str, protocol: str) -> list[Published]:
-    """Published numbers of one protocol."""
-    return [Published(**entry.model_dump()) for entry in load_card(dataset).published if entry.protocol == protocol]
 
 
 def _heat(inspector: Inspector, picture: np.ndarray) -> Tensor:

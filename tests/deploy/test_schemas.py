@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,25 @@ def test_kustomizations_name_files_that_are_there_and_all_of_them() -> None:
             assert resource.exists(), name
             named.add(resource)
     assert {path.resolve() for path in MANIFESTS} <= named
+
+
+@pytest.mark.parametrize("path", sorted((DEPLOY / "kubernetes").glob("*/namespace.yaml")), ids=lambda p: p.parent.name)
+def test_an_overlay_names_its_vertical_everywhere_and_no_other(path: Path) -> None:
+    vertical = path.parent.name
+    overlay = yaml.safe_load((path.parent / "kustomization.yaml").read_text())
+    assert yaml.safe_load(path.read_text())["metadata"]["name"] == overlay["namespace"] == f"espalier-{vertical}"
+    assert overlay["labels"][0]["pairs"] == {"app.kubernetes.io/instance": vertical}
+    assert overlay["images"][0]["newName"].endswith(f"/espalier-{vertical}")
+
+
+def test_every_vertical_has_the_two_extras_that_the_makefile_and_the_image_install() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    for vertical in {name.partition(".")[0] for name in project["entry-points"]["espalier.systems"]}:
+        whole, serving = "".join(extras[vertical]), "".join(extras[f"{vertical}-serve"])
+        assert "serve" in whole, vertical
+        assert "serve" in serving, vertical
+        assert not re.search(r"\b(tabular|deep|vision|torch|scikit-learn)\b", serving), vertical
 
 
 def test_pods_are_restricted_and_probed_where_the_service_answers() -> None:

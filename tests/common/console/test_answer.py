@@ -4,7 +4,7 @@ import re
 from base64 import b64encode
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 from workshop import Inspected, Interval, Plan, Priced
 
 from common.console.answer import answer_html
@@ -38,6 +38,13 @@ def test_a_map_of_defects_lies_over_the_picture_that_was_sent() -> None:
     assert "range" not in shown(body, Inspected)
 
 
+def test_a_map_that_may_be_missing_is_a_picture_all_the_same() -> None:
+    media = {"contentEncoding": "base64", "contentMediaType": "image/png"}
+    kind = create_model("Seen", heat_map=(str | None, Field(json_schema_extra=media)))
+    assert "data:image/png;base64,cG5n" in shown({"heat_map": b64encode(b"png").decode()}, kind)
+    assert "data:" not in shown({"heat_map": None}, kind)
+
+
 def test_a_plan_is_a_gantt_chart() -> None:
     rows = [{"machine": f"M{i % 2}", "job": f"J{i}", "start": i, "end": i + 2} for i in range(4)]
     html = shown({"makespan": 5, "plan": rows}, Plan)
@@ -59,6 +66,14 @@ def test_everything_else_is_pairs_and_tables() -> None:
     assert "<th>field</th>" not in html
     assert "<td>-1.5</td>" in html
     assert "<th>x</th><td>yes</td>" in html
+
+
+def test_a_table_in_a_table_is_one() -> None:
+    body = {"also": [{"finding": "a", "differential": [{"finding": EVIL, "probability": 0.25}]}]}
+    html = shown(body, create_model("Several", also=(list[Any], ...)))
+    assert html.count("<table>") == 2
+    assert "<td>0.25</td>" in html
+    assert EVIL not in html
 
 
 def test_a_model_of_simulated_data_is_called_so_and_another_model_is_told() -> None:

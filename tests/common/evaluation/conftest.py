@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from common.evaluation.report import Metric, Published, Report, Seconds, Slice
+from common.data.card import Published
+from common.evaluation.report import Metric, Report, Seconds, Slice
 
 
 @pytest.fixture

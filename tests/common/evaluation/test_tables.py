@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from common.evaluation.report import Published, Report, write_json
+from common.data.card import Published
+from common.evaluation.report import Report, write_json
 from common.evaluation.tables import main, results_table
 
 BLOCK = "# Title\n\n<!-- results:branch.system:reference -->\n<!-- end -->\n\nAfter.\n"
@@ -48,6 +49,17 @@ def test_check_names_the_stale_file_and_changes_nothing(
     assert page.read_text() == before
 
 
+def test_a_block_may_name_the_protocols_it_shows(project: Path, report: Report) -> None:
+    other = report.model_copy(update={"protocol": "other"})
+    write_json(project / "benchmarks" / "branch.system" / "reference.json", [report, other])
+    page = project / "branch" / "system" / "README.md"
+    page.write_text(BLOCK.replace(":reference ", ":reference:other "))
+    main([str(project)])
+    assert "| other |" in page.read_text()
+    assert f"| {report.protocol} |" not in page.read_text()
+    assert main([str(project), "--check"]) == 0
+
+
 def test_hidden_and_foreign_folders_are_left_alone(project: Path) -> None:
     main([str(project)])
     assert (project / ".venv/lib/README.md").read_text() == BLOCK
@@ -79,6 +91,7 @@ def test_names_cannot_break_the_table(report: Report) -> None:
     [
         ("<!-- results:branch.other:reference -->\n<!-- end -->\n", None, "branch.other/reference.json does not exist"),
         ("<!-- results:branch.system:reference -->\n", None, "not closed"),
+        (BLOCK.replace(":reference ", ":reference:none "), None, "no such protocol in the benchmark: got none"),
         (BLOCK, "[{}]", "not a list of reports"),
         (BLOCK, "[", "not a list of reports"),
     ],

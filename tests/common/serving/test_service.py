@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -44,6 +45,16 @@ def test_openapi_has_the_types_and_the_problem(client: TestClient) -> None:
     assert set(operation["responses"]["422"]["content"]) == {"application/problem+json"}
     assert "errors" in schemas["Problem"]["properties"]
     assert "FieldError" in schemas
+
+
+def test_openapi_tells_what_a_system_is_for_and_what_it_cannot_tell() -> None:
+    system = replace(SYSTEM, intended_use="For adding.", limits=("Not for subtraction.",))
+    with TestClient(create_app("toy", systems=[system], predictors={system.name: Adder()})) as client:
+        document = client.get("/openapi.json").json()
+    described = [document["info"], *(document["paths"][path]["post"] for path in (URL, f"{URL}/batch"))]
+    for text in (part["description"] for part in described):
+        assert "**Intended use.** For adding." in text
+        assert "- Not for subtraction." in text
 
 
 def test_a_system_can_add_routes_of_its_own(client: TestClient) -> None:
