@@ -85,6 +85,12 @@ def critical_path(problem: Problem, schedule: Schedule) -> list[Link]:
     return list(reversed(list(causes.chain(last)))) if last is not None else []
 
 
+def links(problem: Problem, schedule: Schedule) -> list[Link]:
+    """Every operation with the cause of its start, in the order of the problem."""
+    causes = _Causes(problem, schedule)
+    return [causes.link(o) for o in range(len(causes.plan))]
+
+
 def loads(problem: Problem, schedule: Schedule) -> list[Load]:
     """Every machine and pool, the bottleneck first: most time on the critical path, then the highest utilisation."""
     causes = _Causes(problem, schedule)

@@ -10,51 +10,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 from ortools.sat.python import cp_model
-from pydantic import Field
 
-from common.config import Strict
 from common.errors import InvalidRequest
 from manufacturing.production_scheduling.bounds import horizon, lower_bound
 from manufacturing.production_scheduling.checker import check, moved
 from manufacturing.production_scheduling.dispatch import best_of
+from manufacturing.production_scheduling.events import Breakdown, Event, RushJob
 from manufacturing.production_scheduling.model import Built, build, solver
 from manufacturing.production_scheduling.problem import Job, Problem, Schedule, Window
 from manufacturing.production_scheduling.shop import Placed, Shop
 from manufacturing.production_scheduling.solve import Race, Solution, solution_of, solve
 
-
-class Breakdown(Strict):
-    """A machine stands still; what it does when it breaks down has to be done again."""
-
-    kind: Literal["breakdown"] = "breakdown"
-    machine: str
-    start: int = Field(ge=0)
-    end: int
-
-
-class RushJob(Strict):
-    """A job that nobody had planned."""
-
-    kind: Literal["rush job"] = "rush job"
-    job: Job
-
-
-class LateMaterial(Strict):
-    """An operation cannot start before a time."""
-
-    kind: Literal["late material"] = "late material"
-    job: str
-    operation: str
-    until: int = Field(ge=0)
-
-
 LEAST, STEP = 15, 0.3
 """Operations that a step sets free beside those that have to move, at least; share of the time for a step, at most."""
-Event = Annotated[Breakdown | RushJob | LateMaterial, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)

@@ -37,11 +37,12 @@ from manufacturing.production_scheduling.bounds import lower_bound
 from manufacturing.production_scheduling.checker import check
 from manufacturing.production_scheduling.conflicts import why_infeasible
 from manufacturing.production_scheduling.durations import Durations
+from manufacturing.production_scheduling.events import Event
 from manufacturing.production_scheduling.explain import compare, critical_path, loads, tell, why_late
 from manufacturing.production_scheduling.instant import described, late_jobs, risk_of, times_of
 from manufacturing.production_scheduling.problem import Problem, Schedule
 from manufacturing.production_scheduling.readers import sentence
-from manufacturing.production_scheduling.repair import Event, repair
+from manufacturing.production_scheduling.repair import repair
 from manufacturing.production_scheduling.robust import LEVELS, robust
 from manufacturing.production_scheduling.shop import Shop
 from manufacturing.production_scheduling.solve import Improvement, Solution, solve

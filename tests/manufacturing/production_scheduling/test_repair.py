@@ -8,8 +8,9 @@ from plants import plant
 from common.errors import InvalidRequest
 from manufacturing.production_scheduling.checker import check, moved
 from manufacturing.production_scheduling.data import generate
+from manufacturing.production_scheduling.events import Breakdown, LateMaterial, RushJob
 from manufacturing.production_scheduling.problem import Job
-from manufacturing.production_scheduling.repair import Breakdown, LateMaterial, RushJob, repair
+from manufacturing.production_scheduling.repair import repair
 from manufacturing.production_scheduling.solve import solve
 
 

@@ -9,7 +9,7 @@ from common.config import settings
 from common.errors import DataError
 from manufacturing.production_scheduling.config import Plant
 from manufacturing.production_scheduling.durations import Durations
-from manufacturing.production_scheduling.evaluate_learning import evaluate
+from manufacturing.production_scheduling.evaluate import evaluate
 from manufacturing.production_scheduling.history import OPTIONAL, REQUIRED
 from manufacturing.production_scheduling.plant import simulate
 from manufacturing.production_scheduling.policy import Policy

@@ -6,7 +6,7 @@ from learnt import config, fitted, parts
 
 from common.evaluation.report import better
 from manufacturing.production_scheduling import policy_report, risk_report
-from manufacturing.production_scheduling.evaluate_learning import calibration_figure, of_quantiles
+from manufacturing.production_scheduling.evaluate import calibration_figure, of_quantiles
 from manufacturing.production_scheduling.history import load
 from manufacturing.production_scheduling.measures import mean_by_group
 from manufacturing.production_scheduling.policy import RULES, Policy
