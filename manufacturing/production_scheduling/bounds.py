@@ -86,12 +86,18 @@ def jackson(rows: Sequence[tuple[int, int, int]]) -> int:
 def horizon(shop: Shop, objective: int | None = None) -> int:
     """By when all plans end that are worth looking at.
 
-    Where the makespan has a weight, plans better than `objective` end by it. Otherwise it is when all is done if one
-    thing is done after the other, in working time.
+    That is when all is done if one thing is done after the other, in working time; and where the makespan has a weight,
+    plans better than `objective` cannot end later than it.
     """
+    if shop.serial_end is None:
+        shop.serial_end = _serial_end(shop)
     weight = shop.problem.objective.makespan
     if weight and objective is not None:
-        return max(objective // weight, shop.problem.frozen_until)
+        return max(min(objective // weight, shop.serial_end), shop.problem.frozen_until)
+    return shop.serial_end
+
+
+def _serial_end(shop: Shop) -> int:
     setups = max((t for m in shop.machines for row in m.setups.values() for t in row.values()), default=0)
     now = max((step.earliest for step in shop.steps), default=0)
     now = max(now, shop.problem.frozen_until, *(end for _, _, end in shop.frozen.values()), 0)

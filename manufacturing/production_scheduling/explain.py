@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from common.errors import InvalidRequest
 from manufacturing.production_scheduling.bounds import earliest_starts
 from manufacturing.production_scheduling.checker import lateness, measure
 from manufacturing.production_scheduling.problem import Problem, Schedule
@@ -116,7 +117,9 @@ def loads(problem: Problem, schedule: Schedule) -> list[Load]:
 
 
 def why_late(problem: Problem, schedule: Schedule, job: str) -> Delay:
-    """Where the time of one job goes; raises `KeyError` when there is no such job."""
+    """Where the time of one job goes; raises `InvalidRequest` when there is no such job."""
+    if job not in problem.job:
+        raise InvalidRequest("no such job", got=repr(job), expected=f"one of {len(problem.jobs)} jobs of the problem")
     causes = _Causes(problem, schedule)
     one = problem.job[job]
     number = problem.jobs.index(one)

@@ -25,6 +25,7 @@ from common.provenance import commit, machine, peak_rss_mb
 from manufacturing.production_scheduling.checker import check
 from manufacturing.production_scheduling.data import BRANDIMARTE, CLASSIC, TAILLARD, bounds, instances, load
 from manufacturing.production_scheduling.dispatch import best_of
+from manufacturing.production_scheduling.jobshop import warm
 from manufacturing.production_scheduling.shop import Shop
 from manufacturing.production_scheduling.solve import solve
 
@@ -100,6 +101,7 @@ def measure_all(
     only: Callable[[str], bool] = lambda instance: True,
 ) -> list[Report]:
     """A report for each data set: `gap` to the best known upper bound, or `makespan` where the bounds are held out."""
+    warm()
     names = {dataset: [name for name in instances(dataset) if only(name)] for dataset in datasets}
     reports = []
     with bar("instances", sum(len(some) for some in names.values())) as advance:

@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from manufacturing.production_scheduling.kernels import Graph
+from manufacturing.production_scheduling.problem import Problem
 from manufacturing.production_scheduling.search import JobShopSearch, Member, Settings
 from manufacturing.production_scheduling.shop import Plan, Shop
 from manufacturing.production_scheduling.solve import RELAY, Race
@@ -47,6 +48,18 @@ def search_job_shop(race: Race, seed: int, until: float, settings: Settings | No
     search = JobShopSearch(graph_of(shop), seed, ask, tell, fetch, settings, target=-(-race.bound // weight))
     search.run()
     flush(force=True)
+
+
+def warm() -> None:
+    """Compile the loops, or read them from numba's cache: 20 s that should not be those of somebody's first plan."""
+    problem = Problem.model_validate(
+        {"machines": [{"name": "M"}], "jobs": [{"name": "J", "operations": [{"durations": {"M": 1}}]}]}
+    )
+    graph = graph_of(Shop(problem))
+    search = JobShopSearch(graph, 0, lambda: False, lambda found: None, lambda best: None)
+    begin = search.random_solution()
+    search.improve(begin, 1)
+    search.distance(begin, begin)
 
 
 def graph_of(shop: Shop) -> Graph:

@@ -15,8 +15,8 @@ Tabu is to put an operation before another that a recent move took from there (D
 1993), or back on a machine that it left; forbidding sequences, as Peng, Lü and Cheng do (Computers & OR 53, 2015), ran
 in circles on ft10.
 
-numba's cache of a function does not notice when what it calls in another file changes: so it is one file, with no
-constant from another.
+It is over 300 lines because numba's cache of a function does not notice when what it calls in another file changes: so
+it is one file, with no constant from another.
 """
 
 from __future__ import annotations

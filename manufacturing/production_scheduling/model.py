@@ -12,7 +12,7 @@ times (Godard, Laborie and Nuijten, ICAPS 2005). It is over 300 lines because it
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 from ortools.sat.python import cp_model
 
 from manufacturing.production_scheduling.bounds import earliest_starts
-from manufacturing.production_scheduling.shop import Plan, Shop, Step, Timeline
+from manufacturing.production_scheduling.shop import NEVER, Placed, Plan, Shop, Step, Timeline
 
 Literal = Any
 """A Boolean variable of the model, or True where there is no choice."""
@@ -34,6 +34,7 @@ class Built:
 
     model: cp_model.CpModel
     shop: Shop
+    held: dict[int, Placed]
     start: list[Any] = field(default_factory=list)
     end: list[Any] = field(default_factory=list)
     on: list[dict[int, Literal]] = field(default_factory=list)
@@ -79,12 +80,15 @@ def build(
     upper: int | None = None,
     plan: Plan | None = None,
     free: Collection[int] | None = None,
+    slack: int = NEVER,
+    hold: Mapping[int, Placed] | None = None,
 ) -> Built:
     """The model of plans that end by `horizon`, with an objective from `lower` to `upper`.
 
-    With `plan` and `free`, operations outside `free` keep their machine, and their order on it among themselves.
+    With `plan` and `free`, operations outside `free` keep their machine, and their order on it among themselves, and
+    start at most `slack` before or after their start in the plan. Operations in `hold` are where it says.
     """
-    built = Built(cp_model.CpModel(), shop)
+    built = Built(cp_model.CpModel(), shop, {**(hold or {}), **shop.frozen})
     heads, tails = earliest_starts(shop), shop.tails()
     keep = plan if plan is not None and free is not None else None
     fixed = set() if keep is None else set(range(len(shop))) - set(free or ())
@@ -93,9 +97,12 @@ def build(
     for step in shop.steps:
         o = step.number
         only = keep[o][0] if keep is not None and o in fixed else None
-        whole.append(_operation(built, step, heads[o], horizon - tails[o], horizon, only, intervals))
+        low, high = heads[o], horizon - tails[o]
+        if keep is not None and o in fixed:
+            low, high = max(low, keep[o][1] - slack), min(high, keep[o][1] + slack)
+        whole.append(_operation(built, step, low, high, horizon, only, intervals))
         for other in step.before:
-            if o in shop.frozen and other in shop.frozen:
+            if o in built.held and other in built.held:
                 continue
             built.model.add(built.start[o] >= built.end[other] + shop.steps[other].lag)
     for machine, rows in enumerate(intervals):
@@ -134,8 +141,8 @@ def _operation(
     model, shop, o = built.model, built.shop, step.number
     start: Any
     end: Any
-    if o in shop.frozen:
-        machine, start, end = shop.frozen[o]
+    if o in built.held:
+        machine, start, end = built.held[o]
         interval = model.new_fixed_size_interval_var(start, end - start, f"o{o}")
         built.start.append(start)
         built.end.append(end)
@@ -223,16 +230,17 @@ def _machine(built: Built, machine: int, rows: list[Any], keep: Plan | None, fix
     one = built.shop.machines[machine]
     if len(rows) > 1 and one.capacity == 1:
         built.model.add_no_overlap([interval for _, interval, _ in rows])
-    chain: list[int] = []
+    known = keep if keep is not None else built.held
+    kept = fixed if keep is not None else built.held.keys()
+    chain = sorted((o for o, _, _ in rows if o in kept), key=lambda o: known[o][1:])
     if keep is not None:
-        chain = sorted((o for o, _, _ in rows if o in fixed), key=lambda o: keep[o][1:])
         for a, b in pairwise(chain):
             if keep[a][1:] == keep[b][1:]:
                 built.model.add(built.start[b] == built.start[a])
             else:
                 built.model.add(built.start[b] >= built.end[a])
     if one.capacity > 1:
-        _batches(built, machine, rows)
+        _batches(built, machine, rows, chain)
     elif one.setups:
         _circuit(built, machine, rows, chain)
 
@@ -268,19 +276,22 @@ def _circuit(built: Built, machine: int, rows: list[Any], chain: list[int]) -> N
     built.figures["setups"] = built.figures.get("setups", 0) + sum(cost)
 
 
-def _batches(built: Built, machine: int, rows: list[Any]) -> None:
+def _batches(built: Built, machine: int, rows: list[Any], chain: list[int]) -> None:
     """Two operations are in one batch, which starts and ends together, or one is behind the other."""
+    follows, place = dict(pairwise(chain)), set(chain)
     model, shop, one = built.model, built.shop, built.shop.machines[machine]
     demands = []
     for o, _, literal in rows:
         time = one.setup(one.initial_family, shop.steps[o].family)
-        if time and o not in shop.frozen:
+        if time and o not in built.held:
             condition = model.add(built.start[o] >= time)
             if literal is not True:
                 condition.only_enforce_if(literal)
         demands.append(min(shop.steps[o].size, one.capacity) if shop.steps[o].batch else one.capacity)
     model.add_cumulative([interval for _, interval, _ in rows], demands, one.capacity)
     for (a, _, on_a), (b, _, on_b) in combinations(rows, 2):
+        if a in place and b in place and follows.get(a) != b and follows.get(b) != a:
+            continue
         first, second = shop.steps[a], shop.steps[b]
         there = [literal for literal in (on_a, on_b) if literal is not True]
         before, behind = model.new_bool_var(""), model.new_bool_var("")

@@ -2,8 +2,8 @@
 
 Times are integers in one unit of the user's choice (minutes, say), counted from 0; intervals are half open. The words
 are those of Pinedo, *Scheduling*, 5th ed. (2016). Whatever contradicts itself raises pydantic's `ValidationError` with
-one sentence that names the job, the machine and the conflict. It is over 300 lines because what may contradict itself is
-said beside where it is declared.
+one sentence that names the job, the machine and the conflict. It is over 300 lines because what may contradict itself
+is said beside where it is declared.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from math import ceil, isfinite
 
 from ortools.sat.python import cp_model
 
@@ -44,7 +44,7 @@ def prove(race: Race, workers: int, seed: int, *, alone: bool = False) -> None:
             engine.parameters.optimize_with_core = CORE[0] <= share < CORE[1]
             end = next((edge for edge in CORE if share < edge), 1.0)
             engine.parameters.max_time_in_seconds = min(race.left, max(0.05, (end - share) * whole))
-        engine.best_bound_callback = lambda bound: race.raise_bound(_whole(bound), SOURCE)
+        engine.best_bound_callback = lambda bound: _hear_bound(race, bound)
         watcher = Watcher(race, engine, None if alone else objective, patience)
         status = engine.solve(built.model, Listener(race, built, watcher))
         watcher.done.set()
@@ -98,6 +98,7 @@ class Watcher:
                     self.engine.stop_search()
 
 
-def _whole(bound: Any) -> int:
-    """A bound on a whole number may be rounded up, but for noise."""
-    return int(-(-(float(bound) - 1e-6) // 1))
+def _hear_bound(race: Race, bound: float) -> None:
+    """A bound on a whole number may be rounded up, but for noise; it is infinite where a limit cannot be met."""
+    if isfinite(bound):
+        race.raise_bound(ceil(bound - 1e-6), SOURCE)

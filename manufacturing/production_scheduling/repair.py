@@ -52,6 +52,8 @@ class LateMaterial(Strict):
     until: int = Field(ge=0)
 
 
+LEAST, STEP = 15, 0.3
+"""Operations that a step sets free beside those that have to move, at least; share of the time for a step, at most."""
 Event = Annotated[Breakdown | RushJob | LateMaterial, Field(discriminator="kind")]
 
 
@@ -171,7 +173,7 @@ def _with_followers(problem: Problem, touched: set[tuple[str, str]]) -> set[tupl
 
 def _match_up(race: Race, schedule: Schedule, free: set[int], limit: int, rng: np.random.Generator) -> None:
     """Improve around what stays until the race is over; `limit` operations of the old plan may move."""
-    shop = race.shop
+    shop, seconds = race.shop, race.left
     old = schedule.by_operation
     place = {
         shop.number[key]: (shop.machine_number[one.machine], one.start, one.end)
@@ -180,24 +182,23 @@ def _match_up(race: Race, schedule: Schedule, free: set[int], limit: int, rng: n
     }
     # Only what has not begun may move; what is frozen is so already.
     movable = sorted(set(place) - set(shop.frozen), key=lambda o: place[o][1])
-    own = dict(shop.frozen)
     wanted, extra = set(free), 0
     while not race.over():
         some = wanted | _near(movable, place, wanted, extra, rng)
-        shop.frozen = own | {o: place[o] for o in movable if o not in some}
+        hold = {o: place[o] for o in movable if o not in some}
         plan, objective = race.plan, race.objective
         end = horizon(shop, objective)
         upper = None if objective is None else objective - 1
-        built = build(shop, horizon=end, lower=0, upper=upper)
+        built = build(shop, horizon=end, lower=0, upper=upper, hold=hold)
         if plan is not None:
             built.hint(plan)
         counted = [o for o in some if o in place]
         stays = [_stays(built, o, place[o]) for o in counted]
         if len(counted) > limit:
             built.model.add(sum(stays) >= len(counted) - limit)
-        engine = solver(min(1.0, race.left), 1, int(rng.integers(2**31)))
+        # CP-SAT as it comes finds some plans that our settings miss, and the other way round.
+        engine = solver(min(STEP * seconds, race.left), 1, int(rng.integers(2**31)), plain=bool(rng.random() < 0.5))
         status = engine.solve(built.model)
-        shop.frozen = own
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             race.offer(built.plan(engine.value), "repair")
         if race.plan is not None:
@@ -207,25 +208,25 @@ def _match_up(race: Race, schedule: Schedule, free: set[int], limit: int, rng: n
         if status in (cp_model.OPTIMAL, cp_model.INFEASIBLE):
             if len(some) >= len(movable) + len(free - set(place)):
                 return
-            extra = max(10, extra * 2) if race.plan is None else max(10, int(extra * 1.3))
+            extra = max(LEAST, int(extra * 1.5))
         else:
-            extra = int(extra * 0.8)
+            extra = max(LEAST, int(extra * 0.7))
 
 
 def _near(
     movable: Sequence[int], place: dict[int, Placed], wanted: set[int], count: int, rng: np.random.Generator
 ) -> set[int]:
-    """Operations that follow each other in time, near one that has to move."""
+    """Operations around one that has to move, on its machine or on all, or anywhere: a rush job may go anywhere."""
     if not count or not movable:
         return set()
-    starts = [place[o][1] for o in movable]
-    # Half of the time near what has to move, else anywhere: a rush job may go anywhere.
-    known = [place[o][1] for o in wanted if o in place]
-    if not known or rng.random() < 0.5:
-        known = starts
-    center = int(np.searchsorted(starts, known[int(rng.integers(len(known)))]))
-    low = max(0, center - int(rng.integers(0, count + 1)))
-    return set(movable[low : low + count])
+    known = [o for o in wanted if o in place]
+    kind = rng.random() if known else 1.0
+    center = int(rng.choice(known)) if kind < 0.85 else movable[int(rng.integers(len(movable)))]
+    machine, begin, _ = place[center]
+    early = int(rng.integers(0, count + 1))
+    some = [o for o in movable if kind >= 0.15 or place[o][0] == machine]
+    at = next((index for index, o in enumerate(some) if place[o][1] >= begin), len(some))
+    return set(some[max(0, at - early) : max(0, at - early) + count])
 
 
 def _stays(built: Built, o: int, old: Placed) -> Any:

@@ -82,6 +82,8 @@ class Shop:
             self.number[key]: (machine[one.machine], one.start, one.end) for key, one in problem.frozen().items()
         }
         self.order = [self.first[j] + place for j, job in enumerate(self.jobs) for place in job.order]
+        self.serial_end: int | None = None
+        """Kept by `bounds.horizon`."""
         self._timelines: dict[tuple[int, tuple[int, ...]], Timeline] = {}
 
     def __len__(self) -> int:

@@ -90,12 +90,16 @@ class Race:
         self.wake = threading.Condition(threading.RLock())
         self._stop, self._cancelled = stop, threading.Event()
 
-    def offer(self, plan: Plan, source: str) -> bool:
-        """Take a plan if the checker finds nothing wrong and it is the best; whether it was taken."""
+    def offer(self, plan: Plan, source: str, *, sure: bool = True) -> bool:
+        """Take a plan if the checker finds nothing wrong and it is the best; whether it was taken.
+
+        One that should be right and is not is logged: `sure` is False for one that may miss a deadline.
+        """
         schedule = self.shop.schedule(plan)
         verdict = check(self.shop.problem, schedule)
         if not verdict.feasible:
-            logger.warning("%s offered a plan that the checker refused: %s", source, verdict.violations[0])
+            if sure:
+                logger.warning("%s offered a plan that the checker refused: %s", source, verdict.violations[0])
             return False
         with self.wake:
             if self.objective is not None and verdict.objective >= self.objective:

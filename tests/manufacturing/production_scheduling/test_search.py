@@ -11,7 +11,7 @@ from plants import plant
 from manufacturing.production_scheduling import kernels
 from manufacturing.production_scheduling.checker import check
 from manufacturing.production_scheduling.data import generate
-from manufacturing.production_scheduling.jobshop import as_member, as_plan, graph_of
+from manufacturing.production_scheduling.jobshop import as_member, as_plan, graph_of, warm
 from manufacturing.production_scheduling.problem import Problem
 from manufacturing.production_scheduling.search import JobShopSearch, Member, Settings
 from manufacturing.production_scheduling.shop import Shop
@@ -106,6 +106,15 @@ def test_what_the_search_can_do():
     classic = generate(3, 3, 1, 1)
     assert not Shop(classic.changed(objective={"makespan": 1, "flow": 1})).is_job_shop()
     assert Shop(classic).is_job_shop()
+
+
+def test_warming_up_compiles_all_that_a_search_needs():
+    warm()
+    known = {name: len(getattr(kernels, name).signatures) for name in ("start", "tabu", "distance")}
+    search = search_of(SHOPS["flexible"], 1, lambda: search.searches > 3, settings=Settings(2, 100))
+    search.run()
+    assert known == {name: len(getattr(kernels, name).signatures) for name in known}
+    assert min(known.values()) > 0
 
 
 def test_stops_when_asked():
