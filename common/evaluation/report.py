@@ -17,7 +17,7 @@ LOWER_IS_BETTER = frozenset(
     {"brier", "ece", "log_loss", "mae", "rmse", "nasa_score", "makespan", "gap", "far", "mar", "wer", "cer"}
     | {"false_alarm_rate", "interaction_rate", "string_error", "string_error_repaired"}
     | {"request_ms", "request_scorecard_ms", "fit_seconds", "fit_time_ratio", "memory_ratio_4x_rows"}
-    | {"pinball", "width80", "risk10", "price", "gap_best64"}
+    | {"pinball", "width80", "risk05", "risk10", "risk30", "price", "gap_best64"}
     | {"gap_to_bound", "first_seconds", "help_seconds", "list_seconds"}
     | {"decision_ms_p50", "decision_ms_p99", "cards_rss_mb", "cards_state_mb", "restart_s", "events_lost"}
 )

@@ -15,8 +15,9 @@ import numpy as np
 
 from common.progress import bar
 from manufacturing.production_scheduling.config import Quantiles
-from manufacturing.production_scheduling.durations import GROUPS, Durations, Rows, Trees, features, fit_of, hide
+from manufacturing.production_scheduling.durations import GROUPS, Durations, Rows, features, fit_of, hide
 from manufacturing.production_scheduling.history import History
+from manufacturing.production_scheduling.trees import Trees
 
 PRIOR = 20.0
 """Rows that the overall mean counts for in the mean of a machine, a family, an operator or a shift."""

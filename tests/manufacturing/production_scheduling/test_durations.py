@@ -12,7 +12,6 @@ from manufacturing.production_scheduling.durations import (
     Context,
     MachineState,
     Times,
-    Trees,
     features,
     hide,
     options,
@@ -29,6 +28,7 @@ from manufacturing.production_scheduling.quantiles import (
     predicted,
     rows_of_history,
 )
+from manufacturing.production_scheduling.trees import Trees
 
 
 def test_our_trees_are_lightgbms():

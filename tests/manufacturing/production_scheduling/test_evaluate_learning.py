@@ -5,17 +5,13 @@ import pytest
 from learnt import config, fitted, parts
 
 from common.evaluation.report import better
-from manufacturing.production_scheduling import evaluate_learning
-from manufacturing.production_scheduling.evaluate_learning import (
-    calibration_figure,
-    mean_by_group,
-    of_policy,
-    of_quantiles,
-    of_risk,
-    soften,
-)
+from manufacturing.production_scheduling import policy_report, risk_report
+from manufacturing.production_scheduling.evaluate_learning import calibration_figure, of_quantiles
 from manufacturing.production_scheduling.history import load
+from manufacturing.production_scheduling.measures import mean_by_group
 from manufacturing.production_scheduling.policy import RULES, Policy
+from manufacturing.production_scheduling.policy_report import of_policy, on_random_shops, soften
+from manufacturing.production_scheduling.risk_report import of_risk
 from manufacturing.production_scheduling.train import examples_of, measured, reference_of
 
 
@@ -33,16 +29,17 @@ def test_the_report_of_quantiles_beats_floor_and_baselines():
 
 
 def test_the_report_of_a_promised_risk(monkeypatch):
-    monkeypatch.setattr(evaluate_learning, "SAMPLE_CASES", 3)
+    monkeypatch.setattr(risk_report, "SAMPLE_CASES", 3)
     report = of_risk(config(), load(config()), fitted()[0], "sample")
     assert report.protocol == "promised-risk"
     assert report.metrics["risk10"].value < 0.35 < report.floor["risk10"]
-    wide = report.baselines["every operation at its quantile .9"]
-    assert wide["price"] > 1
+    assert report.metrics["risk05"].value <= report.metrics["risk10"].value <= report.metrics["risk30"].value
+    assert report.metrics["price"].value > 1 > report.baselines["median times"]["price"]
+    assert set(report.baselines) == {"median times", "every operation at the quantile of the plan"}
 
 
 def test_the_report_of_the_policy(real_data, monkeypatch):
-    monkeypatch.setattr(evaluate_learning, "SAMPLES", 12)
+    monkeypatch.setattr(policy_report, "SAMPLES", 12)
     report = of_policy(Policy(RULES["MWKR"]), "reference", 0.0)
     assert (report.dataset, report.protocol, report.simulated) == ("jobshop-classic", "dispatching", False)
     assert report.metrics["gap"].n == 58
@@ -50,6 +47,14 @@ def test_the_report_of_the_policy(real_data, monkeypatch):
     assert report.baselines["MWKR"]["gap"] < report.baselines["SPT"]["gap"]
     assert report.metrics["gap_best64"].value < report.metrics["gap"].value < report.floor["gap"]
     assert {one.group for one in report.slices} == {"abz", "ft", "la", "orb"}
+
+
+def test_a_table_of_random_shops():
+    rows = on_random_shops(Policy(RULES["SPT"]))
+    assert len(rows) == 6
+    for row in rows:
+        assert row["policy"] == row["SPT"] > "1"
+        assert (row["setup"] < "1") == row["shops"].startswith("with setups")
 
 
 def test_a_rule_is_softened_by_a_scale_alone():

@@ -9,9 +9,9 @@ from common.errors import InvalidRequest
 from manufacturing.production_scheduling.checker import check
 from manufacturing.production_scheduling.dispatch import RULES, dispatch
 from manufacturing.production_scheduling.durations import Times, options
-from manufacturing.production_scheduling.evaluate_learning import in_plant
 from manufacturing.production_scheduling.plant import World, case
 from manufacturing.production_scheduling.problem import Problem, Schedule, Window
+from manufacturing.production_scheduling.risk_report import in_plant
 from manufacturing.production_scheduling.robust import lateness, robust, simulated
 from manufacturing.production_scheduling.shop import Shop
 from manufacturing.production_scheduling.simulation import Floor
