@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import httpx
 from rich.panel import Panel
@@ -27,6 +30,8 @@ from common.system import System, find, in_vertical
 from common.training.registry import PRODUCTION, register
 
 START_SECONDS = 60
+LONG_EVENT = 1_000
+"""The last event carries the result, which is shown by itself."""
 say = partial(console.print, soft_wrap=True)  # a path that is broken over two lines cannot be copied
 
 
@@ -51,8 +56,10 @@ def demo(vertical: str, *, once: bool, port: int) -> None:
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_until_ready(url, service)
+        document = httpx.get(f"{url}/openapi.json").json()
         for bundle in bundles:
             _ask(url, bundle)
+            follow_jobs(url, document, f"/v1/{bundle.manifest.system.partition('.')[2]}/")
         if not once:
             pages = f"{url}/docs" + (f", console at {url}/console" if find_spec("gradio") else "")
             say(f"[bold]The service runs at {url} (docs at {pages}). Ctrl+C stops it.[/]")
@@ -104,6 +111,28 @@ def _ask(url: str, bundle: Bundle) -> None:
         say(f"\n[bold]POST {route}[/]")
         console.print(Pretty(example["request"], max_string=60))
         console.print(Panel(Pretty(answer, max_string=80), title="answer"))
+
+
+def follow_jobs(url: str, document: Mapping[str, Any], prefix: str) -> None:
+    """Make a job of each kind that a system has, from its example; tell its events, and the pages of its result."""
+    for path, operations in document["paths"].items():
+        post = operations.get("post", {})
+        content = post.get("requestBody", {}).get("content", {}).get("application/json", {})
+        if not path.startswith(prefix) or "202" not in post.get("responses", {}) or "example" not in content:
+            continue
+        say(f"\n[bold]POST {url}{path}[/]")
+        reply = httpx.post(f"{url}{path}", json=content["example"]).raise_for_status()
+        address = f"{url}{reply.headers['location']}"
+        with httpx.stream("GET", f"{address}/events", timeout=START_SECONDS) as events:
+            for line in events.iter_lines():
+                if line.startswith("data: ") and len(line) < LONG_EVENT:
+                    console.print(Pretty(json.loads(line.removeprefix("data: ")), max_string=60))
+        answer = httpx.get(address).raise_for_status().json()
+        console.print(Panel(Pretty(answer, max_string=80, max_length=6), title="result"))
+        for page, shown in document["paths"].items():
+            answers = shown.get("get", {}).get("responses", {})
+            if page.startswith(f"{path}/{{id}}/") and "text/html" in answers.get("200", {}).get("content", {}):
+                say(f"to look at: {address}{page.removeprefix(f'{path}/{{id}}')}")
 
 
 def _wait_until_ready(url: str, service: subprocess.Popen[bytes]) -> None:

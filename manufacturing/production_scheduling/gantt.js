@@ -25,6 +25,10 @@ function parts(t) {  // the day and the time of day on the plant's clock
   return [day, `${pad(at.getUTCHours())}:${pad(at.getUTCMinutes())}` + (seconds ? `:${pad(at.getUTCSeconds())}` : "")];
 }
 const when = (t) => plan.origin === null ? t.toLocaleString("en") : parts(t).join(" ");
+function between(start, end) {
+  const sameDay = plan.origin !== null && parts(start)[0] === parts(end)[0];
+  return `${when(start)} to ${sameDay ? parts(end)[1] : when(end)} (${lasts(end - start)})`;
+}
 function lasts(t) {
   if (plan.origin === null) return t.toLocaleString("en");
   const s = t * plan.unit, h = Math.floor(s / 3600), m = Math.floor(s / 60) % 60;
@@ -32,7 +36,7 @@ function lasts(t) {
 }
 function words(index) {
   const bar = plan.bars[index], job = plan.jobs[bar[JOB]], late = job.late > 0;
-  const lines = [`${when(bar[START])} to ${when(bar[END])} (${lasts(bar[END] - bar[START])})`, `on ${rows[bar[ROW]].name}`];
+  const lines = [between(bar[START], bar[END]), `on ${rows[bar[ROW]].name}`];
   if (bar[PEOPLE].length) lines.push(`by ${bar[PEOPLE].map((row) => rows[row].name).join(", ")}`);
   if (bar[SETUP]) lines.push(`after a setup of ${lasts(bar[SETUP])}`);
   if (job.due !== null) lines.push(`job due ${when(job.due)}`);

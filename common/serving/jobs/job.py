@@ -9,6 +9,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -46,6 +47,17 @@ class JobNotReady(RequestError):
     """There is nothing to show of it yet."""
 
     status = 409
+
+
+class TooManyJobs(RequestError):
+    """The caller has as many waiting and running as it may."""
+
+    status = 429
+
+    def __init__(self, most: int, wait_s: int) -> None:
+        fix = f"retry after {wait_s} s, or end one"
+        super().__init__("too many jobs with this credential", expected=f"at most {most}", fix=fix)
+        self.headers = {"Retry-After": str(wait_s)}
 
 
 class JobFailed(RequestError):
@@ -182,6 +194,17 @@ class Job:
 
     def _state_json(self) -> bytes:
         return self.state().model_dump_json().encode()
+
+
+@contextmanager
+def reading(job: Job) -> Iterator[asyncio.Event]:
+    """An event that is set whenever the job has news."""
+    news = asyncio.Event()
+    job.readers.add(news)
+    try:
+        yield news
+    finally:
+        job.readers.discard(news)
 
 
 def _utc(seconds: float) -> datetime:

@@ -13,6 +13,8 @@ class JobLimits:
     """Jobs side by side, each in a process of its own."""
     waiting: int = 16
     """More are refused with 503."""
+    each: int = 8
+    """Jobs of one caller that wait or run; more are refused with 429."""
     seconds: float = 600.0
     """Most time that a client may ask for."""
     grace_s: float = 2.0

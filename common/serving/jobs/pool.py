@@ -16,7 +16,7 @@ from prometheus_client.registry import CollectorRegistry
 
 from common.errors import DeadlineExceeded, InvalidRequest, Overloaded, RequestError
 from common.serving.jobs.gauges import JobGauges
-from common.serving.jobs.job import Job, JobFailed, JobGone, NoSuchJob, OnResult, no_headers
+from common.serving.jobs.job import Job, JobFailed, JobGone, NoSuchJob, OnResult, TooManyJobs, no_headers, reading
 from common.serving.jobs.limits import JobLimits
 from common.serving.jobs.process import Crashed, Worker
 from common.serving.jobs.worker import BEST, PROGRESS, REFUSED, RESULT
@@ -48,7 +48,7 @@ class Jobs:
         self.gauges = JobGauges(name, self.counts)
 
     def submit(self, caller: str, asked: bytes, seconds: float, on_result: OnResult = no_headers) -> Job:
-        """Queue a job that may run for `seconds`; raises `InvalidRequest` and `Overloaded`."""
+        """Queue a job that may run for `seconds`; raises `InvalidRequest`, `Overloaded` and `TooManyJobs`."""
         if not 0 < seconds <= self.limits.seconds:
             expected = f"above 0 and at most {self.limits.seconds:g}"
             raise InvalidRequest("no job may take so long", where="seconds", got=f"{seconds:g}", expected=expected)
@@ -56,11 +56,15 @@ class Jobs:
             raise Overloaded("the service is stopping", fix="ask another one")
         if not self._idle and len(self._waiting) >= self.limits.waiting:
             raise self._full()
+        if sum(job.caller == caller for job in (*self._waiting, *self._running)) >= self.limits.each:
+            raise TooManyJobs(self.limits.each, self._wait_s())
         job = Job(caller, seconds, asked, self.limits.events, on_result)
         self._jobs[job.id] = job
         self._waiting.append(job)
         while self._idle and self._waiting:
-            task = asyncio.get_running_loop().create_task(self._work(self._idle.pop(), self._waiting.popleft()))
+            worker, first = self._idle.pop(), self._waiting.popleft()
+            self._running[first] = worker
+            task = asyncio.get_running_loop().create_task(self._work(worker, first))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         job.tell("waiting", job.state(self.place(job)).model_dump_json().encode())
@@ -180,7 +184,6 @@ class Jobs:
     async def _work(self, worker: Worker, job: Job | None) -> None:
         """Run this job, and then those that wait."""
         while job:
-            self._running[job] = worker
             try:
                 await self._run(worker, job)
             except Exception:
@@ -190,6 +193,8 @@ class Jobs:
                 del self._running[job]
             self._keep(job)
             job = self._waiting.popleft() if self._waiting else None
+            if job:
+                self._running[job] = worker
         self._idle.append(worker)
 
     async def _run(self, worker: Worker, job: Job) -> None:
@@ -260,33 +265,26 @@ class Jobs:
             if len(self._gone) > MOST_GONE:
                 self._gone.popitem(last=False)
 
-    def _full(self) -> Overloaded:
+    def _wait_s(self) -> int:
+        """Until a job that runs ends at the latest."""
         now = time.time()
         left = [job.seconds - (now - job.started) for job in self._running if job.started]
+        return max(1, math.ceil(min(left, default=1.0)))
+
+    def _full(self) -> Overloaded:
         error = Overloaded(
             "too many jobs wait",
             got=f"{len(self._waiting)} and {len(self._running)} running",
             expected=f"at most {self.limits.waiting}",
             fix="retry later",
         )
-        error.retry_after = max(1, math.ceil(min(left, default=1.0)))
+        error.retry_after = self._wait_s()
         return error
 
     def counts(self) -> dict[str, int]:
         """How many jobs there are in each state, and open streams."""
         waiting, running = len(self._waiting), len(self._running)
         return {"waiting": waiting, "running": running, "kept": len(self._ended), "streams": self._streams}
-
-
-@contextmanager
-def reading(job: Job) -> Iterator[asyncio.Event]:
-    """An event that is set whenever the job has news."""
-    news = asyncio.Event()
-    job.readers.add(news)
-    try:
-        yield news
-    finally:
-        job.readers.discard(news)
 
 
 def _refusal(told: dict[str, Any]) -> RequestError:

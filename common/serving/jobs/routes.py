@@ -38,6 +38,7 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
         "description": "Accepted; Location has the address of the job",
         "content": {"application/json": {"example": {**STATE, "status": "waiting", "place": 1, "started": None}}},
     },
+    429: {"description": "Too many jobs of this credential wait; Retry-After says when to come back"},
     503: {"description": "Too many jobs wait; Retry-After says when to come back"},
 }
 """`responses` of a route that makes a job."""

@@ -13,8 +13,8 @@ from contextlib import suppress
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from common.serving.jobs.job import Event, Job
-from common.serving.jobs.pool import Jobs, reading
+from common.serving.jobs.job import Event, Job, reading
+from common.serving.jobs.pool import Jobs
 
 MEDIA_TYPE = "text/event-stream"
 RETRY_MS = 2_000
@@ -81,8 +81,9 @@ class EventStream(Response):
 
 
 def written(event: Event) -> bytes:
-    """As the specification has it; the data are JSON and have no line ends."""
-    return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.number, event.kind.encode(), event.data)
+    """As the specification has it; line ends, which only stand between the parts of JSON, begin a new line of data."""
+    lines = b"".join(b"data: %b\n" % line for line in event.data.splitlines())
+    return b"id: %d\nevent: %b\n%b\n" % (event.number, event.kind.encode(), lines)
 
 
 async def _gone(receive: Receive) -> None:

@@ -49,7 +49,8 @@ def main(work: str) -> None:
     """Import the work, say so, and do what comes until stdin ends."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints goes to the log
-    os.nice(NICE)
+    if hasattr(os, "nice"):
+        os.nice(NICE)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write(KILLED_FIRST)
     lock, stop, jobs = threading.Lock(), threading.Event(), SimpleQueue[bytes]()

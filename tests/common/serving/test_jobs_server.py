@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -25,9 +26,9 @@ from toy_system import NoConfig
 
 from common.bundle import save_bundle
 from common.errors import Overloaded
-from common.serving.jobs.job import Job
+from common.serving.jobs.job import Event, Job, TooManyJobs
 from common.serving.jobs.pool import Jobs
-from common.serving.jobs.stream import EventStream
+from common.serving.jobs.stream import EventStream, written
 from common.serving.security.keyfile import create_key
 
 SERVE = """
@@ -233,3 +234,25 @@ def test_nothing_is_taken_in_once_the_service_stops() -> None:
             jobs.submit("a", b"{}", 1)
 
     asyncio.run(ask())
+
+
+def test_one_caller_may_not_take_all_places() -> None:
+    async def ask() -> None:
+        jobs = Jobs("toy", "toy_work:count", replace(LIMITS, waiting=10, each=2))
+        first = jobs.submit("a", b'{"steps": 1000, "pause": 0.01}', 1)
+        jobs.submit("a", b"{}", 1)
+        with pytest.raises(TooManyJobs, match="too many jobs with this credential: expected at most 2") as refused:
+            jobs.submit("a", b"{}", 1)
+        assert refused.value.headers == {"Retry-After": "1"}
+        jobs.submit("b", b"{}", 1)
+        jobs.cancel(first)
+        await jobs.close()
+
+    asyncio.run(ask())
+
+
+def test_a_result_on_several_lines_is_one_event() -> None:
+    text = written(Event(3, "end", b'{\n "a":\r\n1}')).decode()
+    assert text == 'id: 3\nevent: end\ndata: {\ndata:  "a":\ndata: 1}\n\n'
+    data = "\n".join(line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data"))
+    assert json.loads(data) == {"a": 1}

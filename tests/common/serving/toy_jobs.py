@@ -16,7 +16,9 @@ from common.serving.jobs.routes import ACCEPTED, accept, add_job_routes, answere
 from common.system import System
 
 SYSTEM = System("toy.counter", "Counts.", "regression", "minimal", (), (), predictor="toy_jobs:Counter")
-LIMITS = JobLimits(waiting=2, seconds=30, grace_s=0.3, drain_s=0.5, kept=3, heartbeat_s=0.2, events=5, streams=2)
+LIMITS = JobLimits(
+    waiting=2, each=4, seconds=30, grace_s=0.3, drain_s=0.5, kept=3, heartbeat_s=0.2, events=5, streams=2
+)
 
 
 class Count(BaseModel):

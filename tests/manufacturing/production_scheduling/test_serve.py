@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from hall import HALL
@@ -21,6 +22,7 @@ from common.bundle import Bundle, load_bundle
 from common.config import settings
 from common.console.form import fields_of
 from common.console.words import speaker
+from common.demo import follow_jobs
 from common.serving.app import create_app
 from manufacturing.production_scheduling import SYSTEM
 from manufacturing.production_scheduling.answers import Method, Plan, Request, Status
@@ -411,8 +413,8 @@ def test_ten_thousand_operations_are_planned_within_their_limit(client: TestClie
     client.delete(address)
 
 
-def test_the_chart_runs_under_the_policy_of_the_service(
-    chromium: Any, serve: Callable[..., str], bundle: Path, tmp_path: Path
+def test_the_demo_and_the_chart_under_the_policy_of_the_service(
+    chromium: Any, serve: Callable[..., str], bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = f"""
 from pathlib import Path
@@ -421,11 +423,13 @@ from common.serving.app import create_app
 from common.serving.run import run_app
 run_app(create_app("manufacturing", {{SYSTEM.name: Path({str(bundle.path)!r})}}, systems=[SYSTEM]), port=0)
 """
-    import httpx
-
     url = serve(code, ESPALIER_HOME=str(tmp_path), ESPALIER_CONSOLE="false")
     with httpx.Client(base_url=url, timeout=30) as client:
         address, _ = solved(client)  # type: ignore[arg-type]
+    follow_jobs(url, httpx.get(f"{url}/openapi.json").json(), f"{ROOT}/")
+    said = capsys.readouterr().err
+    for word in (f"POST {url}{PLANS}", "'source': 'dispatching'", "'status': 'optimal'", "to look at: ", "/gantt"):
+        assert word in said
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
     tab, complaints = context.new_page(), []
     tab.on("console", lambda said: complaints.append(said.text))
