@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from common.config import Strict
 from manufacturing.production_scheduling.durations import Context
+from manufacturing.production_scheduling.events import Event
 from manufacturing.production_scheduling.problem import Problem, Schedule
 
 Method = Literal["best", "policy", "mwkr", "spt", "atc", "edd", "fifo", "setup"]
@@ -72,14 +73,9 @@ class ExplainRequest(_WithProblem):
 
 
 class RepairRequest(_WithPlan):
-    """A running plan and what has happened; `events` are checked by the work itself."""
+    """A running plan and what has happened."""
 
-    events: list[dict[str, Any]] = Field(
-        min_length=1,
-        max_length=1000,
-        description="each a breakdown {kind, machine, start, end}, a rush job {kind, job}, or late material "
-        "{kind, job, operation, until}",
-    )
+    events: list[Event] = Field(min_length=1, max_length=1000)
     now: int = Field(ge=0, description="what starts before now + frozen stays")
     frozen: int = Field(0, ge=0, description="length of the frozen horizon")
     most_moved: float = Field(0.2, gt=0, le=1, description="share of the operations that may move, if that is possible")

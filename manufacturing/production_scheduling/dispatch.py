@@ -113,8 +113,8 @@ def dispatch(shop: Shop, rule: Rule, machine_of: Sequence[int] | None = None) ->
     """(time, 0 and an operation that arrives, or 1 and a machine that is idle): arrivals first."""
     for o, placed in shop.frozen.items():
         floor.placed[o] = placed
-    for machine in {machine for machine, _, _ in shop.frozen.values()}:
-        heapq.heappush(events, (floor.free[machine], 1, machine))
+    for busy in {placed[0] for placed in shop.frozen.values()}:
+        heapq.heappush(events, (floor.free[busy], 1, busy))
     for step in shop.steps:
         if step.number in shop.frozen:
             for other in step.after:

@@ -1,4 +1,4 @@
-"""How fast a plan is there, and how fast it is mended: Taillard's largest job shops, and breakdowns of running plans."""
+"""How fast a plan is there, and how fast it is mended: Taillard's largest job shops, and breakdowns."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def first_plans(config: Config, preset: str) -> Report:
             found = solve(load(TAILLARD, name), FINAL, config.workers, seed=config.seed)
             read = time.perf_counter() - began - found.seconds
             first = next(step for step in found.history if step.objective is not None)
-            assert first.objective is not None and found.objective is not None
+            assert first.objective is not None
+            assert found.objective is not None
             above = first.objective / found.objective - 1
             rows[name] = {"first_seconds": read + first.seconds, "first_above_final": above}
             advance(1, name)
@@ -106,10 +107,8 @@ def _report(
         metrics[name] = Metric(value=float(values.mean()), low=low, high=high, n=len(values))
         most = float(values.max())
         metrics[f"{name}_most"] = Metric(value=most, low=most, high=most, n=len(values))
-    slices = [
-        Slice(name="instance", group=group, metrics={k: _point(v) for k, v in row.items()})
-        for group, row in rows.items()
-    ]
+    points = {group: {name: _point(value) for name, value in row.items()} for group, row in rows.items()}
+    slices = [Slice(name="instance", group=group, metrics=own) for group, own in points.items()]
     sha = data_sha256(load_card(TAILLARD))
     return report_of(
         "taillard", protocol, preset, False, sha, metrics=metrics, floor={}, baselines=baselines, slices=slices

@@ -33,7 +33,7 @@ from manufacturing.production_scheduling.answers import (
 )
 from manufacturing.production_scheduling.checker import check
 from manufacturing.production_scheduling.examples import PLANT, example
-from manufacturing.production_scheduling.explain import critical_path
+from manufacturing.production_scheduling.explain import critical_path, links
 from manufacturing.production_scheduling.export import Of, to_csv, to_ical
 from manufacturing.production_scheduling.picture import picture as drawn
 from manufacturing.production_scheduling.problem import Problem, Schedule
@@ -160,11 +160,9 @@ def _add_views(router: APIRouter, plans: Jobs) -> None:
         return found.problem, found.schedule, found
 
     def story(found: Solved, problem: Problem, schedule: Schedule) -> gantt.Story:
-        path = critical_path(problem, schedule)
-        keys = [(link.job, link.operation) for link in path]
-        return gantt.Story(
-            found.bound, found.gap, keys, {key: link.sentence for key, link in zip(keys, path, strict=True)}
-        )
+        path = [(link.job, link.operation) for link in critical_path(problem, schedule)]
+        why = {(link.job, link.operation): link.sentence for link in links(problem, schedule)}
+        return gantt.Story(found.bound, found.gap, path, why)
 
     async def shown(
         request: Request, response: Response, id: str, media_type: str, draw: Callable[..., Any], **more: str

@@ -49,6 +49,9 @@ class Improvement:
         return gap_of(self.objective, self.bound)
 
 
+Listener = Callable[[Improvement, Schedule | None], None]
+
+
 @dataclass(frozen=True)
 class Solution:
     """The best plan, checked; what it is worth; and the bound below which no plan can be.
@@ -152,16 +155,16 @@ def solve(
     workers: int = 2,
     *,
     seed: int = 0,
-    on_improvement: Callable[[Improvement], None] | None = None,
+    on_improvement: Listener | None = None,
     stop: Callable[[], bool] = lambda: False,
     only: Literal["cp-sat", "search"] | None = None,
 ) -> Solution:
     """Plan `problem` within `seconds` on `workers` cores; ends early when optimal, infeasible, or `stop()` says so.
 
-    `on_improvement` is called in this thread. With `only` one of the two searches: `cp-sat` is plain CP-SAT then, with
-    its own settings and without a plan or bound to begin with. With the same seed runs are
-    alike but not equal, as threads take turns by the clock. Raises `UsageError` for a limit or a number of workers that
-    is not positive.
+    `on_improvement` hears in this thread of every step, with the best plan so far. With `only` one of the two searches:
+    `cp-sat` is plain CP-SAT then, with its own settings and without a plan or bound to begin with. With the same seed
+    runs are alike but not equal, as threads take turns by the clock. Raises `UsageError` for a limit or a number of
+    workers that is not positive.
     """
     if seconds <= 0 or workers < 1:
         got = f"{seconds} s, {workers} workers"
@@ -251,11 +254,11 @@ def _guarded(race: Race, part: Callable[[], None]) -> None:
         logger.exception("a part of the solver failed; the others go on")
 
 
-def _tell(race: Race, listener: Callable[[Improvement], None] | None) -> None:
+def _tell(race: Race, listener: Listener | None) -> None:
     while race.news:
         one = race.news.popleft()
         if listener:
-            listener(one)
+            listener(one, race.schedule)
 
 
 def solution_of(race: Race) -> Solution:

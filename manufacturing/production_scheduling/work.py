@@ -37,7 +37,6 @@ from manufacturing.production_scheduling.bounds import lower_bound
 from manufacturing.production_scheduling.checker import check
 from manufacturing.production_scheduling.conflicts import why_infeasible
 from manufacturing.production_scheduling.durations import Durations
-from manufacturing.production_scheduling.events import Event
 from manufacturing.production_scheduling.explain import compare, critical_path, loads, tell, why_late
 from manufacturing.production_scheduling.instant import described, late_jobs, risk_of, times_of
 from manufacturing.production_scheduling.problem import Problem, Schedule
@@ -50,10 +49,11 @@ from manufacturing.production_scheduling.solve import Improvement, Solution, sol
 Stop = Callable[[], bool]
 WORKERS = min(16, cores())
 """Threads of a search: as many as there are cores, which requests take first (see `common/serving/jobs`)."""
+BEST_EVERY = 2.0
+"""Seconds between two plans that are kept in case that the search is killed: 10,000 operations take a third of one."""
 MOST_DELAYS = 20
 """Late jobs that are explained when none is named."""
 ORDERS: TypeAdapter[Order] = TypeAdapter(Order)
-EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[Event])
 
 
 def work(asked: bytes, report: Report, stop: Stop) -> bytes:
@@ -78,8 +78,17 @@ def _solve(order: SolveOrder, report: Report, stop: Stop) -> Solved:
     ask, problem = order.ask, order.ask.problem
     began = time.perf_counter()
 
-    def tell_step(one: Improvement) -> None:
-        report(_step(one, time.perf_counter() - began).model_dump())
+    kept = -BEST_EVERY
+
+    def tell_step(one: Improvement, schedule: Schedule | None) -> None:
+        nonlocal kept
+        now, best = time.perf_counter() - began, None
+        # A robust plan is judged by its risk at the end: what is found on the way is not yet an answer.
+        if schedule is not None and ask.risk is None and now - kept >= BEST_EVERY:
+            fields = described(problem, schedule, one.bound, one.source) | {"problem": problem, "seconds": now}
+            best = Solved(**fields, **_who(order)).model_dump_json().encode()
+            kept = time.perf_counter() - began
+        report(_step(one, now).model_dump(), best)
 
     def search(one: Problem, seconds: float) -> Solution:
         return solve(one, seconds, WORKERS, seed=ask.seed, on_improvement=tell_step, stop=stop)
@@ -113,7 +122,7 @@ def _repair(order: RepairOrder, stop: Stop) -> Repaired:
         "most_moved": ask.most_moved,
         "seconds": ask.seconds,
     }
-    found = repair(ask.problem, ask.schedule, EVENTS.validate_python(ask.events), workers=WORKERS, stop=stop, **options)
+    found = repair(ask.problem, ask.schedule, ask.events, workers=WORKERS, stop=stop, **options)
     moved = [Moved(job=job, operation=operation) for job, operation in found.moved]
     fields = _fields(found.problem, found.solution)
     if found.solution.schedule is not None:

@@ -18,7 +18,7 @@ from manufacturing.production_scheduling.solve import Race, solve
 def test_ft06_is_solved_to_its_optimum(real_data):
     problem = load("jobshop-classic", "ft06")
     steps = []
-    result = solve(problem, 20, on_improvement=steps.append)
+    result = solve(problem, 20, on_improvement=lambda one, schedule: steps.append(one))
     assert (result.status, result.objective, result.bound, result.gap) == ("optimal", 55, 55, 0.0)
     assert check(problem, result.schedule).violations == ()
     assert tuple(steps) == result.history
