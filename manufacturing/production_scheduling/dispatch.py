@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -150,20 +150,26 @@ def dispatch(shop: Shop, rule: Rule, machine_of: Sequence[int] | None = None) ->
     return [one for one in floor.placed if one is not None]
 
 
-def best_of(shop: Shop, seconds: float, rules: Sequence[Rule] = tuple(RULES.values())) -> tuple[Plan, int] | None:
-    """The best checked plan of several rules and its objective; one rule is tried, and others while time is left.
+def plans_of(shop: Shop, seconds: float, rules: Sequence[Rule] = tuple(RULES.values())) -> Iterator[Plan]:
+    """Plans of several rules, not checked: of one in any case, and of others while time is left.
 
-    None when no rule gives a feasible plan.
+    None when an operation never fits its calendars.
     """
-    found: tuple[Plan, int] | None = None
     began = time.perf_counter()
     for done, rule in enumerate(rules):
         spent = time.perf_counter() - began
         if done and spent * (done + 1) / done > seconds:
-            break
+            return
         plan = dispatch(shop, rule)
         if plan is None:
-            break
+            return
+        yield plan
+
+
+def best_of(shop: Shop, seconds: float, rules: Sequence[Rule] = tuple(RULES.values())) -> tuple[Plan, int] | None:
+    """The best checked plan of several rules and its objective; None when no rule gives a feasible plan."""
+    found: tuple[Plan, int] | None = None
+    for plan in plans_of(shop, seconds, rules):
         verdict = check(shop.problem, shop.schedule(plan))
         if verdict.feasible and (found is None or verdict.objective < found[1]):
             found = plan, verdict.objective

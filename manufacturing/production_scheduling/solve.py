@@ -19,7 +19,7 @@ from typing import Literal
 from common.errors import UsageError
 from manufacturing.production_scheduling.bounds import lower_bound
 from manufacturing.production_scheduling.checker import check
-from manufacturing.production_scheduling.dispatch import best_of, by_rank, dispatch
+from manufacturing.production_scheduling.dispatch import by_rank, dispatch, plans_of
 from manufacturing.production_scheduling.problem import Problem, Schedule
 from manufacturing.production_scheduling.shop import Plan, Shop
 
@@ -28,6 +28,8 @@ logger = logging.getLogger("espalier.scheduling")
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 FIRST_SHARE, FIRST_MOST = 0.3, 0.5
 """The first plans take this share of the time, and not more seconds, once there is one."""
+RESERVE = 0.02
+"""Share of the time that is left for the end: threads take a moment to stop."""
 RELAY = 0.2
 """Seconds between two plans that the tabu search tells, so that checking them takes little time."""
 PER_OPERATION = 1e-4
@@ -171,7 +173,7 @@ def solve(
         raise UsageError("nothing can be planned so", got=got, expected="more than 0 s and at least 1 worker")
     began = time.perf_counter()
     shop = Shop(problem)
-    race = Race(shop, lower_bound(shop) if only != "cp-sat" else 0, stop, began + seconds)
+    race = Race(shop, lower_bound(shop) if only != "cp-sat" else 0, stop, began + (1 - RESERVE) * seconds)
     race.began = began
     if only != "cp-sat":
         _first(race, seconds)
@@ -200,8 +202,8 @@ def _first(race: Race, seconds: float) -> None:
     problem, shop = race.shop.problem, race.shop
     if problem.plan is not None and check(problem, problem.plan).feasible:
         race.offer(shop.plan(problem.plan), "running plan")
-    if found := best_of(shop, min(FIRST_SHARE * seconds, FIRST_MOST)):
-        race.offer(found[0], "dispatching")
+    for plan in plans_of(shop, min(FIRST_SHARE * seconds, FIRST_MOST)):
+        race.offer(plan, "dispatching")
 
 
 def _shift(race: Race) -> None:
@@ -223,27 +225,38 @@ def _shift(race: Race) -> None:
 
 def _parts(race: Race, workers: int, seed: int, only: str | None) -> list[Callable[[], None]]:
     """Who searches, each on its own core; with one core the search goes first and CP-SAT has the second half."""
-    from manufacturing.production_scheduling.prove import prove
-
     if only == "cp-sat":
-        return [partial(prove, race, workers, seed, alone=True)]
-    search: Callable[[Race, int, float], None]
-    if race.shop.is_job_shop():
-        from manufacturing.production_scheduling.jobshop import search_job_shop as search
-    else:
-        from manufacturing.production_scheduling.lns import improve as search
+        return [partial(_prove, race, workers, seed, alone=True)]
     count = workers if only == "search" else max(1, workers // 2)
-    searches = [partial(search, race, seed + number, race.until) for number in range(count)]
+    searches = [partial(_search, race, seed + number, race.until) for number in range(count)]
     if only == "search":
-        return list(searches)
+        return [*searches]
     if workers == 1:
 
         def both() -> None:
-            search(race, seed, race.until - race.left / 2)
-            prove(race, 1, seed)
+            _search(race, seed, race.until - race.left / 2)
+            _prove(race, 1, seed)
 
         return [both]
-    return [partial(prove, race, workers - count, seed), *searches]
+    return [partial(_prove, race, workers - count, seed), *searches]
+
+
+# The first import of either takes a second, which the thread that keeps the limit has not.
+def _search(race: Race, seed: int, until: float) -> None:
+    if race.shop.is_job_shop():
+        from manufacturing.production_scheduling.jobshop import search_job_shop
+
+        search_job_shop(race, seed, until)
+    else:
+        from manufacturing.production_scheduling.lns import improve
+
+        improve(race, seed, until)
+
+
+def _prove(race: Race, workers: int, seed: int, *, alone: bool = False) -> None:
+    from manufacturing.production_scheduling.prove import prove
+
+    prove(race, workers, seed, alone=alone)
 
 
 def _guarded(race: Race, part: Callable[[], None]) -> None:
