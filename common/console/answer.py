@@ -40,8 +40,7 @@ def answer_html(reply: Reply, schema: Schema, say: Say, picture: str = "", versi
     parts = [_warnings(reply, body, say, version), _headline(body, schema, say)]
     rest: dict[str, Any] = {}
     for name, value in body.items():
-        # What a field says of itself, and of what it holds where that may be left out.
-        part = {**schema.get("properties", {}).get(name, {}), **find_field(schema, (name,))}
+        part = find_field(schema, (name,))
         if name == "simulated" or name == _decision(body, schema):
             continue
         parts.append(_seen(name, value, part, say, picture) or "")
