@@ -37,7 +37,7 @@ def measurements_of(content: bytes, fields: Sequence[Measurement]) -> dict[str, 
         kind = resource.get("resourceType") if isinstance(resource, dict) else None
         if kind not in ("Patient", "Observation"):
             raise InvalidRequest("not a Patient or an Observation", where=where, got=repr(kind), fix="leave it out")
-        people |= _person(resource)
+        people |= _person(entry, resource)
         if len(people) > 1:
             got = ", ".join(sorted(people))
             raise InvalidRequest("another patient", where=where, got=got, expected="a bundle of one patient")
@@ -66,12 +66,15 @@ def _parsed(content: bytes) -> dict[str, Any]:
     return dict(bundle)
 
 
-def _person(resource: Mapping[str, Any]) -> set[str]:
-    """Who it is about, by the reference of an Observation or the id of a Patient, if it says so."""
+def _person(entry: Mapping[str, Any], resource: Mapping[str, Any]) -> set[str]:
+    """Who it is about, if it says so: references are relative, absolute, of a version, or an entry's `urn:uuid`."""
     subject = resource.get("subject")
-    if isinstance(subject, dict) and (reference := subject.get("reference")):
-        return {str(reference)}
-    return {f"Patient/{resource['id']}"} if resource["resourceType"] == "Patient" and "id" in resource else set()
+    told = subject.get("reference") if isinstance(subject, dict) else None
+    if resource["resourceType"] == "Patient":
+        told = entry.get("fullUrl") or resource.get("id")
+    if not told:
+        return set()
+    return {f"Patient/{str(told).partition('/_history')[0].rpartition('/')[2].removeprefix('urn:uuid:')}"}
 
 
 def _parts(

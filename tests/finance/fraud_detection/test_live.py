@@ -81,11 +81,6 @@ def until(condition):
 def test_the_service_scores_a_stream_as_history_does(request, kind, later, tmp_path, monkeypatch):
     """The same transactions and labels, one service and one table: the same scores to the last bit."""
     bundle = request.getfixturevalue(kind)
-    with served(bundle, tmp_path, monkeypatch) as client:
-        scores_as_history_does(client, later, bundle)
-
-
-def scores_as_history_does(client, later, bundle):
     events, rows = later.events, later.rows
     end = later.moment.at + 2 * DAY
     known = np.flatnonzero((events.label_time > later.moment.at) & (events.label_time <= end))
@@ -98,13 +93,14 @@ def scores_as_history_does(client, later, bundle):
         }
         for i in known
     ]
-    for first in range(0, len(labels), 1000):  # told early: they count from their own time on
-        reply = client.post(f"{ROOT}/labels", json={"labels": labels[first : first + 1000]})
-        assert reply.status_code == 200, reply.text
     found = []
-    for first in range(0, len(rows), 700):
-        reply = client.post(f"{ROOT}/transactions/batch", json={"rows": later.requests[first : first + 700]})
-        found += [answer["score"] for answer in reply.json()["rows"]]
+    with served(bundle, tmp_path, monkeypatch) as client:
+        for first in range(0, len(labels), 1000):  # told early: they count from their own time on
+            reply = client.post(f"{ROOT}/labels", json={"labels": labels[first : first + 1000]})
+            assert reply.status_code == 200, reply.text
+        for first in range(0, len(rows), 700):
+            reply = client.post(f"{ROOT}/transactions/batch", json={"rows": later.requests[first : first + 700]})
+            found += [answer["score"] for answer in reply.json()["rows"]]
     predictor = FraudPredictor.load(bundle)
     inputs = Features(predictor.definition, events, [SimpleNamespace(train=rows, test=rows)]).at(rows)
     intercept, slope = predictor.kept["calibration"]

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,10 +14,6 @@ from healthcare.disease_diagnosis.knowledge import BEDSIDE, FINDINGS, FURTHER, H
 from healthcare.disease_diagnosis.serve import DiagnosisPredictor
 from healthcare.disease_diagnosis.train import train, train_patients
 
-MIRRORS = [
-    Path(os.environ.get("ESPALIER_DATA_MIRROR") or "absent"),
-    Path(__file__).parents[4] / "shared" / "data",
-]
 PATIENTS = {"cleveland": 240, "elsewhere": 160}
 
 
@@ -34,13 +28,10 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture
-def real_data(tmp_path, monkeypatch):
+def real_data(mirror_of, tmp_path, monkeypatch):
     """Use the mirror of published data, or skip."""
-    mirror = next((path for path in MIRRORS if (path / HEART).is_dir()), None)
-    if mirror is None:
-        pytest.skip(f"published data: neither ESPALIER_DATA_MIRROR nor ../shared/data has {HEART}")
     monkeypatch.setenv("ESPALIER_HOME", str(tmp_path))
-    monkeypatch.setenv("ESPALIER_DATA_MIRROR", str(mirror))
+    monkeypatch.setenv("ESPALIER_DATA_MIRROR", str(mirror_of(HEART)))
     settings.cache_clear()
     yield
     settings.cache_clear()

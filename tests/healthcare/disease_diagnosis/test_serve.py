@@ -151,6 +151,18 @@ def test_a_panel_is_read_by_its_components(cardiology, patient):
     )
 
 
+@pytest.mark.parametrize(
+    ("address", "reference"),
+    [("urn:uuid:7f", "urn:uuid:7f"), ("http://h/fhir/Patient/1", "Patient/1"), ("", "http://h/Patient/1/_history/2")],
+)
+def test_one_patient_may_be_named_in_several_ways(cardiology, patient, address, reference):
+    bundle = bundle_of(patient)
+    bundle["entry"][0] |= {"fullUrl": address} if address else {}
+    for entry in bundle["entry"][1:]:
+        entry["resource"]["subject"] = {"reference": reference}
+    assert cardiology.post(f"{ROUTE}/fhir", json=bundle).status_code == 200
+
+
 def test_answers_to_fhir_bundles_are_on_record(home, heart_bundle, patient):
     with TestClient(create_app("healthcare", {SYSTEM.name: heart_bundle.path}, systems=[SYSTEM])) as client:
         reply = client.post(f"{ROUTE}/fhir", json=bundle_of(patient))
