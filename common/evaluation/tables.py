@@ -150,7 +150,9 @@ def _cell(text: str) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.5f}" if 0 < abs(value) < 0.0005 else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 are mended, and what was learnt.
 
 A run of ours takes both cores, and so does plain CP-SAT after it; every run is kept, so that a benchmark that was cut
-goes on where it was. `reference` takes two hours, of Taillard's instances one of each size; `full` takes all eighty.
+goes on where it was. `reference` takes 60 minutes, of Taillard's instances one of each size; `full` takes all eighty.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What can be set for production scheduling, and the presets.
 
 sample     a small simulated plant and a policy of a few updates, no file needed: 20 s on one core
-reference  a year of a simulated plant (3 min), and a policy that learns for 10 min; bench: the published instances
-full       the same, and bench takes all eighty instances of Taillard: six hours more
+reference  a year of a simulated plant, and 3,000 updates of the policy: 2 min; bench: the published instances, 60 min
+full       the same, and bench takes all eighty instances of Taillard: 2.5 hours more
 """
 
 from __future__ import annotations

@@ -118,7 +118,11 @@ def of_quantiles(parts: Mapping[str, History], durations: Durations, preset: str
         test.sha256,
         metrics=summed(found),
         floor={"pinball": plain(planned)["pinball"]},
-        baselines={name: plain(quantile) for name, quantile in rivals.items()},
+        # A single number has no interval whose width could be compared.
+        baselines={
+            "historical mean": {"pinball": plain(rivals["historical mean"])["pinball"]},
+            "historical quantiles": plain(rivals["historical quantiles"]),
+        },
         slices=slices,
     )
 

@@ -69,7 +69,7 @@ def of_risk(config: Config, history: History, durations: Durations, preset: str)
         for name in table
     ]
     floor = plain.pop("planned times")
-    del plain[ROBUST]
+    del plain[ROBUST], plain["median times"]["price"]  # which promise nothing that could have a price
     report = report_of(
         history.dataset,
         "promised-risk",

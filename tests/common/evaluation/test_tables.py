@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from common.data.card import Published
-from common.evaluation.report import Report, write_json
+from common.evaluation.report import Metric, Report, write_json
 from common.evaluation.tables import main, results_table
 
 BLOCK = "# Title\n\n<!-- results:branch.system:reference -->\n<!-- end -->\n\nAfter.\n"
@@ -106,3 +106,9 @@ def test_what_is_wrong_is_one_sentence(
     message = capsys.readouterr().err
     assert part in message
     assert len(message.strip().splitlines()) == 1
+
+
+def test_what_would_round_to_nothing_has_more_digits(report: Report) -> None:
+    gap = Metric(value=0.00009, low=0.0, high=0.0004, n=58)
+    table = results_table([report.model_copy(update={"metrics": {"gap": gap}, "published": []})])
+    assert "| **0.00009** [0.000, 0.00040] |" in table

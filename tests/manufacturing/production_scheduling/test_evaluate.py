@@ -34,7 +34,8 @@ def test_the_report_of_a_promised_risk(monkeypatch):
     assert report.protocol == "promised-risk"
     assert report.metrics["risk10"].value < 0.35 < report.floor["risk10"]
     assert report.metrics["risk05"].value <= report.metrics["risk10"].value <= report.metrics["risk30"].value
-    assert report.metrics["price"].value > 1 > report.baselines["median times"]["price"]
+    assert report.metrics["price"].value > 1
+    assert "price" not in report.baselines["median times"]
     assert set(report.baselines) == {"median times", "every operation at the quantile of the plan"}
 
 
