@@ -43,7 +43,7 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     report = of_quantiles(parts, durations, "bundle")
     seconds = Seconds(data=loaded - started, train=0.0, evaluate=time.perf_counter() - loaded)
     table = [
-        {"quantiles": name, **{key: f"{value:.4f}" for key, value in values.items()}}
+        {"quantiles": name, **{key: f"{values[key]:.4f}" if key in values else "–" for key in report.metrics}}
         for name, values in {"learnt": _values(report), **report.baselines, "planned time": report.floor}.items()
     ]
     text = (

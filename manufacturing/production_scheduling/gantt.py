@@ -126,8 +126,10 @@ def facts(problem: Problem, schedule: Schedule, story: Story) -> list[tuple[str,
     figures = measure(problem, schedule)
     found: list[tuple[str, ...]] = [("Makespan", f"{figures['makespan']:,}")]
     weights = problem.objective.weights
-    if list(weights) != ["makespan"]:
+    if weights != {"makespan": 1}:
         found += [(name.capitalize(), f"{figures[name]:,}") for name in weights if name != "makespan"]
+        total = sum(weight * figures[name] for name, weight in weights.items())
+        found.append(("Objective", f"{total:,}"))
     if story.bound is not None:
         found.append(("Bound", f"{story.bound:,}"))
     if story.gap is not None:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from manufacturing.production_scheduling.checker import measure
 from manufacturing.production_scheduling.explain import critical_path
-from manufacturing.production_scheduling.gantt import Story, page, policy, setups_of
+from manufacturing.production_scheduling.gantt import Story, facts, page, policy, setups_of
 from manufacturing.production_scheduling.picture import picture
 from manufacturing.production_scheduling.problem import Assignment, Job, Machine, Operation, Problem, Schedule
 
@@ -85,6 +85,16 @@ def pixels(tab: Any, name: str = "") -> np.ndarray:
     if name and (folder := os.environ.get("ESPALIER_SCREENSHOTS")):
         (Path(folder) / f"{name}.png").write_bytes(content)
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+
+
+def test_a_weighted_objective_stands_beside_its_bound() -> None:
+    problem, schedule = planned()
+    weighted = problem.changed(objective={"makespan": 1, "tardiness": 2})
+    told = {name: value for name, value, *_ in facts(weighted, schedule, story())}
+    figures = measure(weighted, schedule)
+    assert told["Objective"] == f"{figures['makespan'] + 2 * figures['tardiness']:,}"
+    alone = facts(problem.changed(objective={"makespan": 1}), schedule, story())
+    assert "Objective" not in [name for name, *_ in alone]
 
 
 def test_the_page_shows_the_plan_and_complains_of_nothing(look: Callable[..., Any]) -> None:
