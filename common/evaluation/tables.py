@@ -150,9 +150,8 @@ def _cell(text: str) -> str:
 
 
 def _number(value: float) -> str:
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.5f}" if 0 < abs(value) < 0.0005 else f"{value:.3f}"
+    digits = 0 if abs(value) >= 100 else 5 if 0 < abs(value) < 0.0005 else 3
+    return f"{value:,.{digits}f}"
 
 
 if __name__ == "__main__":
