@@ -34,7 +34,7 @@ from common.serving.observe import Observe, Record
 from common.serving.pages import add_docs
 from common.serving.pages import index as page
 from common.serving.predict import add_routes, own_route, pinned
-from common.serving.problems import Problem, install
+from common.serving.problems import ProblemDetails, install
 from common.serving.security.describe import add_refusals, add_security
 from common.serving.security.guard import Gate
 from common.serving.security.setup import secure
@@ -215,12 +215,12 @@ def _describe_problems(app: FastAPI, slots: Sequence[Slot], gate: Gate) -> None:
 
     def openapi() -> dict[str, Any]:
         document = plain()
-        schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schema = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         add_security(document, gate)
         add_refusals(document)
         show_examples(document, slots)
-        schemas |= {**schema.pop("$defs", {}), "Problem": schema}
+        schemas |= {**schema.pop("$defs", {}), "ProblemDetails": schema}
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

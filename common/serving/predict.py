@@ -72,7 +72,7 @@ def _add(
         return None
 
     documented.__annotations__["body"] = wire.request
-    problem = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    problem = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}}
     route = APIRoute(
         path,
         documented,

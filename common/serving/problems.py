@@ -38,7 +38,7 @@ class FieldError(BaseModel):
     fix: str = ""
 
 
-class Problem(BaseModel):
+class ProblemDetails(BaseModel):
     """RFC 9457 problem details; `instance` holds the request id."""
 
     type: str
@@ -145,7 +145,7 @@ def _cut(text: str, length: int = MOST_CHARACTERS) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def problem_of(error: Exception, instance: str = "") -> Problem:
+def problem_of(error: Exception, instance: str = "") -> ProblemDetails:
     """The one mapping from an exception to a problem; an unforeseen one tells nothing of the inside."""
     match error:
         case RequestError():
@@ -163,10 +163,12 @@ def problem_of(error: Exception, instance: str = "") -> Problem:
     return _problem(500, f"The service failed on this request; tell its operator the id {instance}.", instance)
 
 
-def _problem(status: int, detail: str, instance: str, errors: Sequence[FieldError] = (), *, kind: str = "") -> Problem:
+def _problem(
+    status: int, detail: str, instance: str, errors: Sequence[FieldError] = (), *, kind: str = ""
+) -> ProblemDetails:
     title = re.sub(r"(?<!^)(?=[A-Z])", " ", kind).capitalize() or HTTPStatus(status).phrase
     slug = re.sub(r"[^a-z]+", "-", title.lower())
-    return Problem(
+    return ProblemDetails(
         type=f"urn:espalier:problem:{slug}",
         title=title,
         status=status,
@@ -201,7 +203,7 @@ def refusal(error: RequestError, path: str = "") -> tuple[int, list[tuple[bytes,
     return response.status_code, response.raw_headers, bytes(response.body)
 
 
-def _response(error: Exception, problem: Problem, path: str) -> Response:
+def _response(error: Exception, problem: ProblemDetails, path: str) -> Response:
     headers = dict(getattr(error, "headers", None) or {})
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(error.retry_after)

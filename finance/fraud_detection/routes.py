@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from common.config import settings
 from common.errors import EspalierError, RequestError
-from common.serving.problems import Problem, invalid_body, problem_of
+from common.serving.problems import ProblemDetails, invalid_body, problem_of
 from common.serving.security.policy import NEEDS
 from finance.fraud_detection.case_routes import case_routes
 from finance.fraud_detection.live import Live
@@ -137,7 +137,7 @@ class Transactions(BaseModel):
 class Decisions(BaseModel):
     """For each transaction a decision, or the problem it was refused for."""
 
-    rows: list[dict[str, Any] | Problem]
+    rows: list[dict[str, Any] | ProblemDetails]
 
 
 class Opened:

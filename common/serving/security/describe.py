@@ -21,7 +21,7 @@ SCHEMES: dict[str, Any] = {
 }
 
 
-PROBLEM = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+PROBLEM = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}}
 
 
 def add_security(document: dict[str, Any], gate: Gate) -> None:

@@ -71,9 +71,9 @@ def secured(status: int, given: Iterable[Header], scope: Scope) -> list[Header]:
         elif name == b"cache-control":
             caching = True
         elif name == POLICY:
-            own = True
+            own |= b"default-src" in value
     added = _page_headers(scope["path"]) if page else DATA
-    # A page that names the hash of its only script knows better than its folder; browsers would obey both.
+    # A page with a whole policy, such as the hash of its only script, knows better; browsers would obey both.
     headers = [*given, *(header for header in added if not (own and header[0] == POLICY))]
     if not caching:
         headers.append(NOT_STORED)

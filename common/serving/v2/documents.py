@@ -19,7 +19,7 @@ from common.serving.v2.rows import of_rows
 from common.serving.v2.schema import InferenceRequest, InferenceResponse
 from common.serving.v2.tensors import write_response
 
-PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}}
 BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 REFUSALS = {
     400: "The body is not what its header and JSON say",

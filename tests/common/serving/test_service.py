@@ -43,7 +43,7 @@ def test_openapi_has_the_types_and_the_problem(client: TestClient) -> None:
     assert schemas[body.rpartition("/")[2]]["properties"]["age"]["maximum"] == 75
     assert set(schemas[answer.rpartition("/")[2]]["properties"]) == {"total", "version"}
     assert set(operation["responses"]["422"]["content"]) == {"application/problem+json"}
-    assert "errors" in schemas["Problem"]["properties"]
+    assert "errors" in schemas["ProblemDetails"]["properties"]
     assert "FieldError" in schemas
 
 

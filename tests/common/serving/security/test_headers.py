@@ -87,5 +87,8 @@ def test_a_page_that_has_a_policy_of_its_own_gets_no_second_one() -> None:
         headers = secured(200, [(b"content-type", kind), own], {"scheme": "http", "path": "/v1/x/plans/1/gantt"})
         assert [header for header in headers if header[0] == own[0]] == [own]
         assert (b"x-content-type-options", b"nosniff") in headers
+    part = (b"content-security-policy", b"script-src 'nonce-abc'")
+    both = secured(200, [(b"content-type", b"text/html"), part], {"scheme": "http", "path": "/console/"})
+    assert len([header for header in both if header[0] == part[0]]) == 2
     page = secured(200, [(b"content-type", b"text/html"), own], {"scheme": "http", "path": "/"})
     assert (b"x-frame-options", b"DENY") in page
