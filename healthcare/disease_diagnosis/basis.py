@@ -145,7 +145,8 @@ class Basis:
         """Random Fourier features of a Gaussian kernel (Rahimi & Recht, 2007): no patient is kept, as in an SVM."""
         linear, _ = self._linear(columns)
         size = self.kernel.shape[1]
-        return np.cos(linear @ self.kernel[:-1] + self.kernel[-1]) * np.sqrt(2 / size), [""] * size
+        angles = row_by_row(linear, self.kernel[:-1]) + self.kernel[-1]
+        return np.cos(angles) * np.sqrt(2 / size), [""] * size
 
 
 BLOCKS: dict[Member, str] = {"logistic": "linear", "additive": "hats", "boosting": "steps", "kernel": "waves"}
@@ -156,3 +157,11 @@ def known(values: np.ndarray) -> np.ndarray:
     if values.dtype == object:
         return np.array([value is not None for value in values], bool)
     return ~np.isnan(values)
+
+
+def row_by_row(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """`x @ matrix` float64 (rows, columns), the same to the last digit however many rows come together.
+
+    BLAS takes another kernel for one row than for many, which on some processors rounds otherwise.
+    """
+    return np.stack([row @ matrix for row in x]) if len(x) else np.empty((0, matrix.shape[1]))

@@ -8,6 +8,8 @@ from functools import partial
 
 import numpy as np
 
+from healthcare.disease_diagnosis.basis import row_by_row
+
 COMPONENTS = 40
 REFUSED = 0.01
 """Share of genuine pictures that is refused, at most."""
@@ -95,8 +97,8 @@ class Typical:
 
     def _parts(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         flat = _flat(pictures) - self.mean
-        scores = flat @ self.components.T
-        left = np.square(flat - scores @ self.components).sum(axis=1)
+        scores = row_by_row(flat, self.components.T)
+        left = np.square(flat - row_by_row(scores, self.components)).sum(axis=1)
         return left, np.square(scores / self.spread).mean(axis=1)
 
 
