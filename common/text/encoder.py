@@ -106,7 +106,7 @@ def load_encoder(name: str, *, longest: int = 64) -> Encoder:
         net = library.AutoModel.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, attn_implementation=ATTENTION
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # safetensors raises its own kinds
         first = (str(error).splitlines() or [""])[0]
         raise ModelUnavailable(f"not a text encoder that can be read ({first})", where=str(folder)) from error
     tokens = Tokens(folder / "tokenizer.json", longest=min(longest, net.config.max_position_embeddings))

@@ -39,6 +39,7 @@ class Classifier(nn.Module):
         self.head = nn.Linear(encoder.width, classes)
 
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Of a batch; the texts run in chunks of similar length."""
         vectors = self.encoder(ids)
         return self.scale * self.head(vectors), vectors
 

@@ -6,31 +6,8 @@ import pytest
 
 from common.config import settings
 
-WORDS = [
-    "where",
-    "is",
-    "my",
-    "card",
-    "the",
-    "new",
-    "one",
-    "lost",
-    "i",
-    "want",
-    "to",
-    "pay",
-    "money",
-    "transfer",
-    "of",
-    "balance",
-    "what",
-    "it",
-    "not",
-    "yet",
-    "there",
-    "you",
-    "are",
-]
+TEXT = "where is my card the new one lost i want to pay money transfer of balance what it not yet there you are"
+WORDS = TEXT.split()
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ def test_the_package_is_named_among_the_ways(machine, monkeypatch):
 
 @pytest.mark.parametrize("name", ["", "minilm", "a/b/c", "https://host/a", "a b/c"])
 def test_what_is_no_name_is_refused(machine, name):
-    with pytest.raises(UsageError, match="not the name of a backbone: got .*, expected organisation/model"):
+    with pytest.raises(UsageError, match=r"not the name of a backbone: got .*, expected organisation/model"):
         resolve(name)
 
 
@@ -159,5 +159,5 @@ def test_an_incomplete_folder_says_what_is_missing(machine, tmp_path):
     with pytest.raises(ModelUnavailable, match=r"^some/encoder: tokenizer\.json missing in .*some--encoder; complete"):
         resolve("some/encoder")
     shutil.rmtree(folder)
-    with pytest.raises(ModelUnavailable, match="config.json, tokenizer.json, model.safetensors missing"):
+    with pytest.raises(ModelUnavailable, match=r"config\.json, tokenizer\.json, model\.safetensors missing"):
         resolve(str(folder))
