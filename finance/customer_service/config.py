@@ -13,6 +13,7 @@ from pydantic import Field
 
 from common.config import Strict
 from common.text.ngrams import Grams
+from finance.customer_service.model import Kernel
 from finance.customer_service.simulator import SIMULATED
 
 
@@ -35,13 +36,17 @@ class Config(Strict):
     seed: int = 0
     model: Literal["ngram", "frozen", "full", "lora"] = Field("ngram", description="n-grams alone, or with an encoder")
     backbone: str = Field("sentence-transformers/all-MiniLM-L6-v2", description="hub id of the encoder")
+    encoder_languages: tuple[Literal["en", "zh"], ...] = Field(("en",), description="that the backbone can read")
+    size: int = Field(256, ge=2, description="principal directions of the encoder's layers that are kept")
+    epochs: int = Field(8, ge=1, description="of tuning the encoder, with full or lora")
+    kernel: Kernel = Kernel()
     grams: Grams = Grams()
-    c: float = Field(0.5, gt=0, description="inverse penalty of the linear layer (scikit-learn's C)")
+    c: float = Field(0.5, gt=0, description="inverse penalty of n-grams alone (scikit-learn's C)")
     refusal: Refusal = Refusal()
 
 
 PRESETS: dict[str, dict[str, Any]] = {
     "sample": {},
-    "reference": {"dataset": "service-banking77", "chinese": SIMULATED},
-    "clinc": {"dataset": "service-clinc150", "chinese": SIMULATED},
+    "reference": {"dataset": "service-banking77", "chinese": SIMULATED, "model": "frozen"},
+    "clinc": {"dataset": "service-clinc150", "chinese": SIMULATED, "model": "frozen"},
 }

@@ -12,6 +12,7 @@ from finance.customer_service.data import Utterances
 from finance.customer_service.model import Classifier, sharpness_of
 from finance.customer_service.reader import read
 from finance.customer_service.refusal import Gate, set_threshold
+from finance.customer_service.space import Space, frozen, tuned
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class Fitted:
 
 def fit(config: Config, data: Utterances, languages: tuple[str, ...]) -> Fitted:
     """Fit on all of `data`; promise for the languages, from models of its folds."""
-    sharpness, held = cross_fit(config, data)
-    final = replace(classifier(config, data, np.ones(len(data), bool)), sharpness=sharpness)
+    spaces = Spaces(config, data, languages)
+    sharpness, held = cross_fit(config, data, spaces)
+    final = replace(classifier(config, data, np.ones(len(data), bool), spaces), sharpness=sharpness)
     gates: dict[str, Gate] = {}
     metrics: dict[str, Any] = {}
     for language in languages:
@@ -59,19 +61,44 @@ def fit(config: Config, data: Utterances, languages: tuple[str, ...]) -> Fitted:
     return Fitted(final, gates, set_threshold(held.chance[known], config.refusal.coverage), metrics)
 
 
-def classifier(config: Config, data: Utterances, rows: np.ndarray) -> Classifier:
+class Spaces:
+    """The space to learn in: none for n-grams alone, one for a frozen encoder, or one tuned on the very rows."""
+
+    def __init__(self, config: Config, data: Utterances, languages: tuple[str, ...]) -> None:
+        self.config, self.data = config, data
+        self.used = config.model != "ngram" and set(languages) <= set(config.encoder_languages)
+        self._frozen: Space | None = None
+
+    def of(self, rows: np.ndarray) -> Space | None:
+        """The space for a classifier of the rows (mask)."""
+        config = self.config
+        if not self.used:
+            return None
+        if config.model != "frozen":
+            texts, labels = self.data.text[rows].tolist(), self.data.intent[rows]
+            files = tuned(config.backbone, config.model, texts, labels, config.epochs, config.seed)
+            return Space.fit(files, texts, config.size)
+        if self._frozen is None:
+            self._frozen = Space.fit(frozen(config.backbone), self.data.text.tolist(), config.size)
+        return self._frozen
+
+
+def classifier(config: Config, data: Utterances, rows: np.ndarray, spaces: Spaces) -> Classifier:
     """Of the rows where `rows` is true."""
-    return Classifier.fit(data.text[rows].tolist(), data.intent[rows], config.grams, config.c, config.seed)
+    texts, labels, space = data.text[rows].tolist(), data.intent[rows], spaces.of(rows)
+    if space is None:
+        return Classifier.linear(texts, labels, config.grams, config.c, config.seed)
+    return Classifier.kernel(texts, labels, config.grams, config.kernel, space)
 
 
-def cross_fit(config: Config, data: Utterances) -> tuple[float, Held]:
+def cross_fit(config: Config, data: Utterances, spaces: Spaces) -> tuple[float, Held]:
     """The inverse temperature, and scores of each fold by a model without its phrases and without its kinds."""
     kind, folds = kinds_of(data), config.refusal.folds
     rng = np.random.default_rng(config.seed)
     kind_fold, phrase_fold = _dealt(kind, folds, rng), _dealt(data.group, folds, rng)
     models, raw, labels = [], [], []
     for fold in range(folds):
-        model = classifier(config, data, (kind_fold != fold) & (phrase_fold != fold))
+        model = classifier(config, data, (kind_fold != fold) & (phrase_fold != fold), spaces)
         rows = _known_rows(data, kind_fold, phrase_fold, fold)
         models.append(model)
         raw.append(model.scores(data.text[rows].tolist()))

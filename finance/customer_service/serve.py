@@ -16,6 +16,7 @@ from finance.customer_service.model import Classifier
 from finance.customer_service.reader import read
 from finance.customer_service.refusal import Gate
 from finance.customer_service.replies import reply
+from finance.customer_service.space import FILES
 from finance.customer_service.understood import Language, Understood
 
 LONGEST = 1_000
@@ -69,10 +70,14 @@ class Brain:
     in_question: float
 
     @classmethod
-    def of(cls, state: dict[str, Any], arrays: dict[str, Any]) -> Self:
+    def of(cls, state: dict[str, Any], bundle: Bundle, number: int) -> Self:
         """What a bundle keeps of it."""
+        names = {name: f"{number}-{name}" for name in FILES}
+        kept = state["classifier"]["gamma"] is not None
+        files = {name: bundle.read(stored) for name, stored in names.items()} if kept else None
+        arrays = bundle.arrays(f"model-{number}.safetensors")
         gates = {language: Gate.of(gate) for language, gate in state["gates"].items()}
-        return cls(Classifier.of(state["classifier"], arrays), gates, state["in_question"])
+        return cls(Classifier.of(state["classifier"], arrays, files), gates, state["in_question"])
 
 
 class CustomerServicePredictor:
@@ -90,9 +95,7 @@ class CustomerServicePredictor:
     def load(cls, bundle: Bundle, device: str = "cpu") -> Self:
         """Build the predictor from a verified bundle."""
         kept = bundle.json("preprocess.json")
-        brains = [
-            Brain.of(state, bundle.arrays(f"model-{number}.safetensors")) for number, state in enumerate(kept["brains"])
-        ]
+        brains = [Brain.of(state, bundle, number) for number, state in enumerate(kept["brains"])]
         return cls(brains, kept["most_asked"], bundle.manifest.version, bundle.manifest.simulated)
 
     def predict(self, batch: Sequence[Request]) -> list[Answer]:

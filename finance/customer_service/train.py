@@ -30,7 +30,10 @@ def sources(config: Config) -> dict[tuple[str, ...], Corpus]:
     """By the languages it is for: the one set, or one of each language."""
     corpus = load(config.dataset, config.seed)
     if not config.chinese:
-        return {tuple(sorted(set(corpus.train.language))): corpus}
+        languages = tuple(sorted(set(corpus.train.language)))
+        if config.model == "ngram" or set(languages) <= set(config.encoder_languages):
+            return {languages: corpus}
+        return {(language,): corpus for language in languages}
     return {("en",): corpus, ("zh",): load(config.chinese, config.seed)}
 
 
@@ -46,6 +49,12 @@ def _save(config: Config, corpora: dict[tuple[str, ...], Corpus], fitted: list[F
         SYSTEM,
         config,
         arrays={f"model-{number}.safetensors": one.classifier.arrays() for number, one in enumerate(fitted)},
+        files={
+            f"{number}-{name}": content
+            for number, one in enumerate(fitted)
+            if one.classifier.support
+            for name, content in one.classifier.support.space.files.items()
+        },
         preprocess={
             "brains": [
                 {
