@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -12,8 +13,8 @@ from typing import Any
 
 SIMULATED = "bank-simulated"
 LANGUAGES = ("en", "zh")
-AROUND, MISTYPED, VARIANTS = 0.25, 0.12, 6
-"""How often a phrase is given words before or after, or a slip of the fingers; and tries at each phrase."""
+AROUND, OTHER_WORDS, MISTYPED, VARIANTS = 0.25, 0.3, 0.12, 6
+"""How often a phrase gets words before or after, a word is said otherwise, a finger slips; and tries at each phrase."""
 HELD_OUT = 3
 """One kind of out-of-scope request in so many, and three phrases of every intent, are for the test alone."""
 
@@ -63,6 +64,9 @@ def simulate(seed: int, *, test: bool) -> list[Said]:
 def _say(line: str, language: str, rng: random.Random) -> str:
     """One way to say a phrase."""
     text = re.sub(r"\(([^()]*)\)", lambda found: rng.choice(found[1].split("|")), line)
+    for group in phrases()["same"][language]:
+        if rng.random() < OTHER_WORDS:
+            text = _in_other_words(text, group, language, rng)
     slots = phrases()["slots"][language]
     text = re.sub(r"\{(\w+)\}", lambda found: rng.choice(slots[found[1]]), text)
     around = phrases()["around"][language]
@@ -75,6 +79,13 @@ def _say(line: str, language: str, rng: random.Random) -> str:
     if language == "en" and rng.random() < 0.5:
         text = text[0].upper() + text[1:]
     return re.sub(r" +", " ", text).strip()
+
+
+def _in_other_words(text: str, group: Sequence[str], language: str, rng: random.Random) -> str:
+    """The first of a group of like words that occurs, replaced by another of the group."""
+    border = r"\b" if language == "en" else ""
+    words = "|".join(re.escape(word) for word in sorted(group, key=len, reverse=True) if word)
+    return re.sub(f"{border}(?:{words}){border}(?![^{{]*}})", lambda _: rng.choice(group), text, count=1)
 
 
 def _mistyped(text: str, rng: random.Random) -> str:
