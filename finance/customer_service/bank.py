@@ -107,7 +107,8 @@ class MemoryBank:
         self.limits[last] = Decimal(amount)
         return {}
 
-    def _open_dispute(self, customer: str, card: str, amount: str, date: str, details: str) -> dict[str, str]:
+    def _open_dispute(
+        self, customer: str, card: str, amount: str, date: str, reason: str, details: str) -> dict[str, str]:
         last = self._own(customer, card)
         if (last, amount) in self.disputes:
             raise BankError("already_open")

@@ -47,6 +47,12 @@ class Dialogue:
         state = State(language=language)
         return state, self._replied(Walk(self.tasks, self.services, state, "", "", strict=self.strict), "hello")
 
+    def resume(self, state: State) -> State:
+        """The state after what can be done without the customer, as at the start of a task."""
+        state = state.model_copy(deep=True)
+        Walk(self.tasks, self.services, state, "", "", strict=self.strict).run()
+        return state
+
     def reply(self, state: State, text: str, session: str = "") -> tuple[State, Reply]:
         """The state after a message, and what is said to it; `session` makes what the bank is asked unique."""
         state = state.model_copy(deep=True)
