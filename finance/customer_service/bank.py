@@ -108,7 +108,8 @@ class MemoryBank:
         return {}
 
     def _open_dispute(
-        self, customer: str, card: str, amount: str, date: str, reason: str, details: str) -> dict[str, str]:
+        self, customer: str, card: str, amount: str, date: str, reason: str, details: str
+    ) -> dict[str, str]:
         last = self._own(customer, card)
         if (last, amount) in self.disputes:
             raise BankError("already_open")

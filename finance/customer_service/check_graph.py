@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import product
@@ -28,12 +28,10 @@ from pathlib import Path
 from finance.customer_service.bank import BankError, Values
 from finance.customer_service.dialogue import Dialogue
 from finance.customer_service.graph import (
-    FALLBACK,
     FOLDER,
     HANDOFF,
     Branch,
     Call,
-    Confirm,
     Graph,
     GraphError,
     Kind,
@@ -229,12 +227,12 @@ def checked(tasks: Tasks) -> Tasks:
 class _Check:
     def __init__(self, tasks: Tasks, task: str) -> None:
         phrases = tasks.phrases
-        called = {name: phrases.say["what"] for name in ("aside", "question", *tasks.graphs[task].intents)}
+        called = dict.fromkeys(("aside", "question", *tasks.graphs[task].intents), phrases.say["what"])
         phrases = phrases.model_copy(update={"intents": {**phrases.intents, **called}})
         self.tasks = Tasks(graphs={**tasks.graphs, "aside": ASIDE}, operations=tasks.operations, phrases=phrases)
-        self.task, self.seen, self.found = task, {}, {}  # type: ignore[var-annotated]
-        self.seen: dict[str, _Seen]
-        self.found: dict[str, Finding]
+        self.task = task
+        self.seen: dict[str, _Seen] = {}
+        self.found: dict[str, Finding] = {}
 
     def run(self) -> list[Finding]:
         """Explore, then look at the whole."""
@@ -289,9 +287,16 @@ class _Check:
             after = dialogue.resume(state)
         else:
             after, _ = dialogue.reply(state, event.text)
-        # What only tells of the past makes no difference to what can happen.
-        frames = [frame.model_copy(update={"serial": 0}) for frame in after.frames]
+        # What only tells of the past makes no difference to what can happen, nor which good value a slot has.
+        frames = [frame.model_copy(update={"serial": 0, "slots": self._usual(frame)}) for frame in after.frames]
         return after.model_copy(update={"said": [], "troubles": [], "serial": 0, "refused": 0, "frames": frames})
+
+    def _usual(self, frame: Frame) -> dict[str, str]:
+        slots = self.tasks.graphs[frame.task].slots
+        return {
+            name: value if slots[name].kind == "choice" else _value(slots[name].kind, 0, slots[name])
+            for name, value in frame.slots.items()
+        }
 
     def _add(self, after: State, words: tuple[str, ...], here: _Seen | None, open_: deque[_Seen]) -> None:
         key = after.model_dump_json()
@@ -329,9 +334,7 @@ class _Check:
     def _endless(self) -> None:
         """A circle of messages that say nothing new."""
         empty = (NONSENSE, "sends nothing", "asks for the same again", "gives too large", "gives a wrong")
-        ways = {
-            key: {target for how, target in seen.ways if how.startswith(empty)} for key, seen in self.seen.items()
-        }
+        ways = {key: {target for how, target in seen.ways if how.startswith(empty)} for key, seen in self.seen.items()}
         # Take away what leads nowhere, until only circles and the ways to them are left.
         while ended := [key for key, targets in ways.items() if not targets]:
             for key in ended:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from finance.customer_service.graph import FALLBACK, Confirm, Form, Slot, Tasks
 from finance.customer_service.state import Frame, Reply, State
 from finance.customer_service.understood import Entity, Language, Understood
-from finance.customer_service.values import fault, plain, read, shown, words_in
+from finance.customer_service.values import fault, plain, read, shown
 from finance.customer_service.walk import MOST_SAID, Services, Walk
 
 SURE = 0.5
@@ -178,9 +178,7 @@ class Dialogue:
 
     # Between tasks
 
-    def _idle(
-        self, walk: Walk, text: str, signal: str, understood: Understood, wishes: Sequence[str]
-    ) -> None:
+    def _idle(self, walk: Walk, text: str, signal: str, understood: Understood, wishes: Sequence[str]) -> None:
         state, offered = walk.state, walk.state.offered
         state.offered, refused, state.refused = [], state.refused, 0
         chosen = self._chosen(offered, text, signal, wishes, state.language)
@@ -196,7 +194,9 @@ class Dialogue:
             walk.texts += [] if signal in ("yes", "no", "hello") else [self._phrase("more", state.language)]
         elif wishes and understood.decision == "answer":
             self._begin(walk, wishes, text, understood)
-        elif understood.decision == "clarify" and (options := [name for name, _ in understood.intents if self._knows(name)]):
+        elif understood.decision == "clarify" and (
+            options := [name for name, _ in understood.intents if self._knows(name)]
+        ):
             state.offered = options[:3]
             labels = [self.tasks.phrases.intents[name].of(state.language) for name in state.offered]
             walk.say("which", options=_numbered(labels, state.language))
@@ -212,7 +212,9 @@ class Dialogue:
         if intents[0] in ("greeting", "thanks"):
             walk.say("hello" if intents[0] == "greeting" else "welcome")
             return
-        tasks = list(dict.fromkeys(self._task(name) for name in intents if name not in ("greeting", "thanks", "handoff")))
+        tasks = list(
+            dict.fromkeys(self._task(name) for name in intents if name not in ("greeting", "thanks", "handoff"))
+        )
         # A question can be answered at once, while its words are there.
         tasks.sort(key=lambda task: task != FALLBACK)
         walk.state.queue += tasks[1:]
@@ -227,9 +229,7 @@ class Dialogue:
         walk.say("aside", task=walk.title(task))
         walk.start(task)
 
-    def _chosen(
-        self, offered: Sequence[str], text: str, signal: str, wishes: Sequence[str], language: Language
-    ) -> str:
+    def _chosen(self, offered: Sequence[str], text: str, signal: str, wishes: Sequence[str], language: Language) -> str:
         if not offered:
             return ""
         if offered == ["handoff"]:

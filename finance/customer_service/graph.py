@@ -2,9 +2,9 @@
 
 A task is a graph of nodes. `form` asks for slots, `confirm` reads back what was understood, `identify` makes sure who
 asks, `call` uses an operation of the bank, `branch` looks at what is known, `lookup` answers from documents, `retry`
-goes back, `say` tells, `handoff` gives the dialogue to a person, `end` leaves the task. `operations.toml` lists the operations with all
-their errors, `phrases.toml` what the engine says itself. What a graph refers to is checked here; what can happen on
-the way through it is checked by `check_graph.py`.
+goes back, `say` tells, `handoff` gives the dialogue to a person, `end` leaves the task. `operations.toml` lists the
+operations with all their errors, `phrases.toml` what the engine says itself. What a graph refers to is checked here;
+what can happen on the way through it is checked by `check_graph.py`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Slot(Strict):
     ask: Text
     again: Text
     attempts: int = Field(3, ge=1, le=5)
-    choices: dict[Name, Words] = {}
+    choices: dict[Name, Words] = Field(default_factory=dict)
     digits: int = Field(6, ge=3, le=12, description="of a code")
     least: float = Field(0.01, description="of an amount")
     most: float = Field(1e9, description="of an amount")
@@ -122,7 +122,7 @@ class Call(Strict):
 
     do: Literal["call"]
     operation: Name
-    arguments: dict[Name, Name] = {}
+    arguments: dict[Name, Name] = Field(default_factory=dict)
     ok: Name
     errors: dict[Name, Name]
 
@@ -186,8 +186,8 @@ class Operation(Strict):
     """What the bank can do. `private`: about somebody's account, so only for a customer who is known; `changes`: only
     after a yes; `identifies`: its output `customer` says who asks."""
 
-    arguments: dict[Name, Kind] = {}
-    outputs: dict[Name, Kind] = {}
+    arguments: dict[Name, Kind] = Field(default_factory=dict)
+    outputs: dict[Name, Kind] = Field(default_factory=dict)
     errors: tuple[Name, ...] = ()
     private: bool = True
     changes: bool = False
@@ -207,7 +207,7 @@ class Graph(Strict):
     title: Text
     intents: tuple[Name, ...] = ()
     start: Name
-    slots: dict[Name, Slot] = {}
+    slots: dict[Name, Slot] = Field(default_factory=dict)
     nodes: dict[Name, Node] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -217,10 +217,14 @@ class Graph(Strict):
         for name, node in self.nodes.items():
             for how, target in targets(node):
                 if target not in self.nodes:
-                    raise ValueError(f"nodes.{name}.{how} names one of the nodes ({', '.join(self.nodes)}), not {target!r}")
+                    raise ValueError(
+                        f"nodes.{name}.{how} names one of the nodes ({', '.join(self.nodes)}), not {target!r}"
+                    )
             for slot in node.slots if isinstance(node, Form | Retry) else ():
                 if slot not in self.slots:
-                    raise ValueError(f"nodes.{name}.slots has slots of this task ({', '.join(self.slots)}), not {slot!r}")
+                    raise ValueError(
+                        f"nodes.{name}.slots has slots of this task ({', '.join(self.slots)}), not {slot!r}"
+                    )
         if lost := sorted(set(self.nodes) - set(self._reached())):
             raise ValueError(f"every node can be reached from {self.start!r}, but {', '.join(lost)} cannot")
         return self

@@ -22,11 +22,6 @@ def plain(text: str) -> str:
     return folded.strip(" \t\n\r.,!?;:。，！？；：…~")
 
 
-def words_in(text: str) -> bool:
-    """Whether there is a letter or a digit in it, of any script; emoji and blanks say nothing."""
-    return any(char.isalnum() for char in text)
-
-
 def read(slot: Slot, text: str, entities: Sequence[Entity], language: Language, *, asked: bool) -> str | None:
     """The value of a slot in a message, or None.
 
@@ -50,8 +45,10 @@ def _choice(slot: Slot, text: str, language: Language) -> str | None:
     said = plain(text)
     for name, words in slot.choices.items():
         for word in (*words.en, *words.zh):
-            if said == word or (language == "en" and re.search(rf"\b{re.escape(word)}\b", said)) or (
-                language == "zh" and word in said
+            if (
+                said == word
+                or (language == "en" and re.search(rf"\b{re.escape(word)}\b", said))
+                or (language == "zh" and word in said)
             ):
                 return name
     return None

@@ -57,7 +57,7 @@ class Services:
 
 
 class Walk:
-    """One turn over a state, which it changes; `texts` is what was said, `asked` whether the open question is in it already."""
+    """One turn over a state, which it changes; `texts` is what was said, `asked`: the open question is among it."""
 
     def __init__(
         self, tasks: Tasks, services: Services, state: State, session: str, question: str, *, strict: bool

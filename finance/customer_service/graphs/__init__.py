@@ -1,1 +1,1 @@
-"""Task graphs, one TOML file each; `operations.toml` names what the bank can do, `phrases.toml` what is said anywhere."""
+"""Task graphs, a TOML file each; `operations.toml`: what the bank can do, `phrases.toml`: what is said anywhere."""
