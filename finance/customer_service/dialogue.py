@@ -29,6 +29,7 @@ QUESTION = re.compile(
 )
 CJK = re.compile(r"[\u3400-\u9fff]")
 LATIN = re.compile(r"[A-Za-z]{2,}")
+FILLERS = re.compile(r"\bplease\b|请|吧|啊|呀|哦|呢")
 SIGNALS = ("person", "cancel", "yes", "no", "bye", "thanks", "hello")
 
 
@@ -40,7 +41,7 @@ class Dialogue:
     ) -> None:
         self.tasks, self.understand, self.services, self.strict = tasks, understand, services, strict
         words = tasks.phrases.words
-        self._signals = {plain(word): name for name in SIGNALS for word in (*words[name].en, *words[name].zh)}
+        self._signals = {name: _spoken((*words[name].en, *words[name].zh)) for name in SIGNALS}
 
     def begin(self, language: Language = "en") -> tuple[State, Reply]:
         """A new dialogue and its greeting."""
@@ -76,15 +77,10 @@ class Dialogue:
 
     def signal(self, text: str) -> str:
         """Which of `SIGNALS` the whole message is; a "no" may be followed by more, a yes must stand alone."""
-        said = plain(text)
-        if said in self._signals:
-            return self._signals[said]
-        parts = [part for part in re.split(r"[\s,.!，。！]+", said) if part not in ("please", "吧", "请")]
-        found = {self._signals.get(part, "") for part in parts}
-        if len(found) == 1 or " ".join(parts) in self._signals:
-            return self._signals.get(" ".join(parts)) or found.pop()
-        first = re.split(r"[,，.。!！]", said)[0]
-        return "no" if self._signals.get(first.strip()) == "no" else ""
+        said = plain(FILLERS.sub(" ", plain(text)))
+        found = next((name for name, spoken in self._signals.items() if spoken.fullmatch(said)), "")
+        first = re.split(r"[,，.。!！;；]", said)[0]
+        return found or ("no" if self._signals["no"].fullmatch(first) else "")
 
     # In a task
 
@@ -105,7 +101,7 @@ class Dialogue:
             elif signal == "no":
                 walk.go(frame, node.no)
             elif other:
-                self._aside(walk, other)
+                self._aside(walk, other, text, understood)
             else:
                 self._again(walk, frame, node.attempts, node.gave_up, "yes_or_no")
         elif isinstance(node, Form):
@@ -118,12 +114,14 @@ class Dialogue:
             elif value is not None:
                 frame.slots[frame.waiting] = value
                 if slot.kind != "text":
-                    self._corrected(walk, frame, text, understood.entities, asked=slot)
-                    self._fill(walk, frame, text, understood.entities)
+                    # The number that answers the question is not something else as well.
+                    others = [one for one in understood.entities if _digits(one.value) != _digits(value)]
+                    self._corrected(walk, frame, text, others, asked=slot)
+                    self._fill(walk, frame, text, others)
             elif not asks and self._corrected(walk, frame, text, understood.entities, asked=slot):
                 frame.tries = 0
             elif other:
-                self._aside(walk, other)
+                self._aside(walk, other, text, understood)
             else:
                 self._again(walk, frame, slot.attempts, node.gave_up, "", slot)
 
@@ -220,14 +218,14 @@ class Dialogue:
         walk.state.queue += tasks[1:]
         self._fill(walk, walk.start(tasks[0]), text, understood.entities)
 
-    def _aside(self, walk: Walk, task: str) -> None:
+    def _aside(self, walk: Walk, task: str, text: str, understood: Understood) -> None:
         """Another task first; the one at hand waits."""
         below = walk.frame
         if sum(frame.task != "identity" for frame in walk.state.frames) >= DEEPEST and below:
             walk.say("first", task=walk.title(below.task))
             return
         walk.say("aside", task=walk.title(task))
-        walk.start(task)
+        self._fill(walk, walk.start(task), text, understood.entities)
 
     def _chosen(self, offered: Sequence[str], text: str, signal: str, wishes: Sequence[str], language: Language) -> str:
         if not offered:
@@ -295,6 +293,16 @@ def _language(text: str, understood: Understood, before: Language) -> Language:
     if CJK.search(text) or LATIN.search(text):
         return understood.language
     return before
+
+
+def _digits(value: str) -> str:
+    return re.sub(r"\D", "", value)
+
+
+def _spoken(words: Sequence[str]) -> re.Pattern[str]:
+    """One or more of these words and nothing else; Chinese ones need nothing between them."""
+    either = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    return re.compile(rf"(?:(?:{either})(?:[\s,.!;，。！；、]+|$|(?<=[\u3400-\u9fff])))+")
 
 
 def _numbered(labels: Sequence[str], language: Language) -> str:

@@ -12,6 +12,7 @@ from finance.customer_service.graph import Kind, Slot
 from finance.customer_service.understood import Entity, Language
 
 NOT = re.compile(r"(\bnot|\binstead of|\brather than|不是|而不是|不要)\s*[€$£¥]?\s*$", re.IGNORECASE)
+LETTER = re.compile(r"[^\W\d_]")
 LEAST_TEXT = 8  # characters of a free text; Chinese ones count twice
 MOST_TEXT = 1000
 
@@ -38,7 +39,12 @@ def read(slot: Slot, text: str, entities: Sequence[Entity], language: Language, 
         kept = [one for one in found if not NOT.search(text[: one.start])]
         if kept or found:
             return (kept or found)[0].value
-    return _bare(slot, unicodedata.normalize("NFKC", text)) if asked else None
+    if not asked:
+        return None
+    if LETTER.search(text):  # a number among words may be something else's
+        for one in (one for one in entities if one.kind != "amount"):
+            text = text[: one.start] + " " * (one.end - one.start) + text[one.end :]
+    return _bare(slot, unicodedata.normalize("NFKC", text))
 
 
 def _choice(slot: Slot, text: str, language: Language) -> str | None:

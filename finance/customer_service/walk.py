@@ -36,8 +36,6 @@ from finance.customer_service.values import shown
 
 logger = logging.getLogger("espalier.customer_service")
 
-MOST_STEPS = 60
-"""Nodes without a word of the customer; the longest way through our graphs has 12."""
 MOST_SAID = 6
 
 
@@ -66,6 +64,7 @@ class Walk:
         self.session, self.question, self.strict = session, question, strict
         self.texts: list[str] = []
         self.ran, self.asked = False, False
+        self.passed: set[tuple[int, str]] = set()
 
     # What is said
 
@@ -122,21 +121,18 @@ class Walk:
 
     def run(self) -> None:
         """Walk until the customer is asked for something, or nothing is left to do."""
-        for _ in range(MOST_STEPS):
-            frame = self.frame
+        while (frame := self.frame) or (self.state.queue and not self.state.ended):
             if frame is None:
-                if self.state.ended or not self.state.queue:
-                    break
                 self.say("also", task=self.title(self.state.queue[0]))
                 self.start(self.state.queue.pop(0))
                 continue
             self.ran = True
+            if (frame.serial, frame.node) in self.passed:
+                self._net(f"{frame.task}.{frame.node}: it goes round and round without the customer")
+                continue
+            self.passed.add((frame.serial, frame.node))
             if not self._step(frame, self.tasks.graphs[frame.task]):
                 return
-        else:
-            self._net("it goes round and round without the customer")
-            self.run()
-            return
         if self.ran and not self.state.ended:
             self.say("more")
 
@@ -177,6 +173,7 @@ class Walk:
             for name in node.slots if left else ():
                 frame.slots.pop(name, None)
                 frame.used = [used for used in frame.used if used != name]
+            self.passed.clear()  # they are asked for again
             self.go(frame, node.then if left else node.gave_up)
         elif isinstance(node, Say):
             if (values := self._values(frame, graph, node.text)) is not None:

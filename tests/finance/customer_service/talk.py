@@ -9,9 +9,11 @@ from typing import Any
 
 from finance.customer_service.bank import MemoryBank
 from finance.customer_service.dialogue import Dialogue
+from finance.customer_service.entities import find
 from finance.customer_service.graph import Tasks, load_tasks
+from finance.customer_service.masking import mask
 from finance.customer_service.state import Reply
-from finance.customer_service.understood import Entity, Language, Understood
+from finance.customer_service.understood import Language, Understood
 from finance.customer_service.walk import Services
 
 TODAY = date(2026, 11, 29)
@@ -33,21 +35,6 @@ WORDS = {
     "hello": "greeting",
     "thank": "thanks",
 }
-PATTERNS = {
-    "date": r"\d{4}-\d{2}-\d{2}",
-    "amount": r"(?<![\d-])\d+(?:\.\d\d)?(?= ?(?:EUR|euros?|元))",
-    "card": r"(?<=ending )\d{4}|(?<=尾号)\d{4}",
-    "currency": r"\b(?:USD|GBP|CNY|EUR|XYZ)\b",
-}
-
-
-def entities(text: str) -> tuple[Entity, ...]:
-    found = [
-        Entity(kind, match.start(), match.end(), match[0], match[0])  # type: ignore[arg-type]
-        for kind, pattern in PATTERNS.items()
-        for match in re.finditer(pattern, text)
-    ]
-    return tuple(sorted(found, key=lambda one: one.start))
 
 
 def understand(text: str) -> Understood:
@@ -56,11 +43,7 @@ def understand(text: str) -> Understood:
     decision: Any = "answer" if intents else "refuse"
     if "unclear" in text:
         intents, decision = (("card_block", 0.4), ("card_limit", 0.4)), "clarify"
-    return Understood(language, intents, decision, entities(text))
-
-
-def mask(text: str) -> str:
-    return re.sub(r"\d{4,}", "[NUMBER]", text)
+    return Understood(language, intents, decision, tuple(find(text, TODAY)))
 
 
 def lookup(text: str, language: Language) -> str | None:
