@@ -33,6 +33,9 @@ class Config(Strict):
 
     dataset: str = Field(SIMULATED, min_length=1, description="or service-banking77, service-clinc150, a CSV or JSONL")
     chinese: str = Field("", description="data set of the Chinese utterances, where `dataset` has none")
+    small_talk: bool = Field(
+        False, description="add greetings, thanks and asking for a person, simulated, to `dataset`"
+    )
     seed: int = 0
     model: Literal["ngram", "frozen", "full", "lora"] = Field("ngram", description="n-grams alone, or with an encoder")
     backbone: str = Field("sentence-transformers/all-MiniLM-L6-v2", description="hub id of the encoder")
@@ -47,6 +50,6 @@ class Config(Strict):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "sample": {},
-    "reference": {"dataset": "service-banking77", "chinese": SIMULATED, "model": "frozen"},
+    "reference": {"dataset": "service-banking77", "chinese": SIMULATED, "model": "frozen", "small_talk": True},
     "clinc": {"dataset": "service-clinc150", "chinese": SIMULATED, "model": "frozen"},
 }

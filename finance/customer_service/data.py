@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from finance.customer_service.simulator import SIMULATED, Said, phrases, simulat
 
 BANKING, CLINC = "service-banking77", "service-clinc150"
 OUT_OF_SCOPE = ("", "oos", "out_of_scope")
+SMALL_TALK = ("greeting", "thanks", "handoff")
 TEST_SHARE = 0.2
 """Of the rows of a file of one's own."""
 
@@ -101,6 +105,19 @@ def named_test(dataset: str, seed: int) -> bytes:
     if dataset in (BANKING, CLINC):
         return data_sha256(load_card(dataset)).encode()
     return "\n".join(load_test(dataset, seed).text).encode()
+
+
+def small_talk(seed: int, language: str) -> Utterances:
+    """Simulated greetings, thanks and calls for a person, to train with."""
+    said = [one for one in simulate(seed, test=False) if one.language == language and one.intent in SMALL_TALK]
+    return _simulated(said)
+
+
+@cache
+def tasks() -> dict[str, dict[str, str]]:
+    """By published set: the intent of ours that each of its intents stands for, where there is one."""
+    known = tomllib.loads(files(__package__).joinpath("tasks.toml").read_text(encoding="utf-8"))
+    return {name: {own: task for task, some in of.items() for own in some} for name, of in known.items()}
 
 
 def published(dataset: str, protocol: str | None = None) -> list[Published]:

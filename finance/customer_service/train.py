@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from common.evaluation.stability import reference_histogram
 from common.files import sha256
 from finance.customer_service import SYSTEM
 from finance.customer_service.config import Config
-from finance.customer_service.data import Corpus, Utterances, load, named_test
+from finance.customer_service.data import Corpus, Utterances, joined, load, named_test, small_talk, tasks
 from finance.customer_service.fit import Fitted, fit
 
 EXAMPLES = 4
@@ -29,6 +30,8 @@ def train(config: Config) -> Bundle:
 def sources(config: Config) -> dict[tuple[str, ...], Corpus]:
     """By the languages it is for: the one set, or one of each language."""
     corpus = load(config.dataset, config.seed)
+    if config.small_talk:
+        corpus = replace(corpus, train=joined([corpus.train, small_talk(config.seed, "en")]), simulated=True)
     if not config.chinese:
         languages = tuple(sorted(set(corpus.train.language)))
         if config.model == "ngram" or set(languages) <= set(config.encoder_languages):
@@ -64,6 +67,7 @@ def _save(config: Config, corpora: dict[tuple[str, ...], Corpus], fitted: list[F
                 }
                 for one in fitted
             ],
+            "tasks": tasks().get(config.dataset, {}),
             "most_asked": config.refusal.most_asked,
         },
         metrics=metrics,
