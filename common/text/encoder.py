@@ -91,6 +91,7 @@ def transformers() -> ModuleType:
         import_module("common.vision.torchvision_ops")
     library = import_module("transformers")
     library.utils.logging.disable_progress_bar()  # reading weights takes no two seconds
+    library.utils.logging.set_verbosity_error()  # else it tells at length of poolers that nobody asks for
     return library
 
 

@@ -107,3 +107,15 @@ def test_texts_and_labels_that_do_not_fit_are_refused(tiny):
         tune(encoder, TEXTS, LABELS[:2], settings(), seed=0)
     with pytest.raises(UsageError, match="got 0 and 0"):
         tune(encoder, [], LABELS[:0], settings(), seed=0)
+
+
+def test_mixtures_of_two_classes_are_taught_as_the_last_class(tiny):
+    def outside(weight):
+        encoder = load_encoder(str(tiny))
+        labels = np.append(LABELS, 2)
+        model, _ = tune(encoder, [*TEXTS, "what balance"], labels, settings(outliers=weight), seed=0)
+        vectors = encoder.vectors(TEXTS)
+        mixed = torch.nn.functional.normalize(torch.from_numpy(vectors[:3] + vectors[3:]), dim=1)
+        return torch.softmax(model.logits(mixed), dim=1)[:, 2].mean()
+
+    assert outside(1.0) > outside(0.0) + 0.1
