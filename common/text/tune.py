@@ -22,6 +22,7 @@ class Tuning(Strict):
     """How an encoder is tuned; the defaults are for thousands of short texts."""
 
     mode: Literal["full", "lora"] = "full"
+    top: int | None = Field(None, ge=1, description="layers that are tuned, from the last; none: all, and embeddings")
     rank: int = Field(16, ge=1, description="rank of LoRA's updates (Hu et al., 2022)")
     smoothing: float = Field(0.1, ge=0, lt=1, description="of the labels (Szegedy et al., 2016)")
     contrast: float = Field(0.0, ge=0, description="weight of the supervised contrast (Khosla et al., 2020)")
@@ -84,7 +85,8 @@ def tune(
     if settings.mode == "lora":
         encoder.net = _with_lora(encoder.net, settings.rank, seed)
     else:
-        encoder.requires_grad_(True)
+        for part in encoder.last_layers(settings.top):
+            part.requires_grad_(True)
     examples = TensorDataset(torch.from_numpy(encoder.tokens(texts)), torch.from_numpy(labels.astype(np.int64)))
 
     def loss(found: tuple[Tensor, ...], target: Tensor) -> Tensor:

@@ -41,6 +41,20 @@ def test_tuning_changes_the_encoder_so_that_it_tells_the_classes_apart(tiny, mod
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_the_top_layers_alone_are_tuned_when_asked(tiny):
+    encoder = load_encoder(str(tiny))
+    before = weights(encoder)
+    tune(encoder, TEXTS, LABELS, settings(top=1), seed=0)
+    changed = {name for name, value in encoder.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all("layer.1." in name for name in changed)
+
+
+def test_more_layers_than_there_are_is_refused(tiny):
+    with pytest.raises(UsageError, match="cannot tune the last layers: got 3, expected at most 2"):
+        tune(load_encoder(str(tiny)), TEXTS, LABELS, settings(top=3), seed=0)
+
+
 def test_the_same_seed_gives_the_same_model_and_another_does_not(tiny):
     def found(seed):
         return probabilities(tune(load_encoder(str(tiny)), TEXTS, LABELS, settings(mode="lora"), seed=seed)[0], TEXTS)
