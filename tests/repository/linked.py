@@ -6,13 +6,15 @@ requirement that a clone forgot is as absent as it would be after an install.
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
-from pathlib import Path
+from functools import cache
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
+from pathlib import Path, PurePosixPath
 
 from packaging.requirements import Requirement
 
@@ -59,22 +61,42 @@ def closure(requirements: Iterable[Requirement]) -> dict[str, Distribution]:
 
 
 def link(venv: Path, requirements: Iterable[Requirement]) -> set[str]:
-    """Link what the requirements need into an environment, with its programs; returns the names of what is there."""
+    """Link what the requirements need into an environment, with its programs; returns the names of what is there.
+
+    A folder that nothing else shares is linked as a whole: 400 links instead of 60,000.
+    """
     site = venv / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    distributions = closure(requirements)
-    for package in distributions.values():
-        for name in package.files or ():
-            source = Path(os.path.normpath(str(package.locate_file(name))))
-            target = Path(os.path.normpath(site / name))
-            if target.is_relative_to(venv) and not target.exists() and source.is_file() and not _script(source):
+    wanted = closure(requirements)
+    shared = {top for top, names in _owners().items() if not names <= set(wanted)}
+    for package in wanted.values():
+        parts = {name.parts[0] if name.parts[0] not in {"..", *shared} else str(name) for name in _files(package)}
+        for part in sorted(parts):
+            source = Path(os.path.normpath(str(package.locate_file(part))))
+            target = Path(os.path.normpath(site / part))
+            if target.is_relative_to(venv) and not target.exists() and source.exists() and not _script(source):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.symlink_to(source)
-    return set(distributions)
+    return set(wanted)
+
+
+@cache
+def _owners() -> dict[str, set[str]]:
+    """Which distributions have files in each folder of this environment."""
+    owners: dict[str, set[str]] = {}
+    for package in distributions():
+        for name in _files(package):
+            owners.setdefault(name.parts[0], set()).add(normal(package.metadata["Name"]))
+    return owners
+
+
+def _files(package: Distribution) -> list[PurePosixPath]:
+    """As its record names them; `Distribution.files` would look at each."""
+    return [PurePosixPath(row[0]) for row in csv.reader((package.read_text("RECORD") or "").splitlines())]
 
 
 def _script(path: Path) -> bool:
     """Whether a program names the interpreter of this environment in its first line."""
-    if path.parent.name != "bin":
+    if path.parent.name != "bin" or not path.is_file():
         return False
     with path.open("rb") as file:
         return file.read(2) == b"#!"
