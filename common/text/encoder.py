@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.errors import ModelUnavailable
+from common.errors import ModelUnavailable, UsageError
 from common.progress import bar
 from common.text.hub import resolve
 from common.text.tokens import Tokens
@@ -38,6 +38,8 @@ class Encoder(nn.Module):
         self.net, self.tokens, self.pooling = net, tokens, pooling
         self.width: int = net.config.hidden_size
         self.layers: int = net.config.num_hidden_layers + 1
+        if getattr(net, "pooler", None) is not None:
+            net.pooler = None  # a layer for another task that BERT was pre-trained with
 
     def forward(self, ids: Tensor) -> Tensor:
         """Vectors (texts, width); rows are run in chunks of similar length, each only as long as it must be."""
@@ -72,6 +74,17 @@ class Encoder(nn.Module):
         self.train(was)
         return found
 
+    def last_layers(self, count: int | None) -> list[nn.Module]:
+        """The transformer's last blocks, or with None the whole net. Raises `UsageError` when it has no such blocks."""
+        if count is None:
+            return [self.net]
+        stacks = (part for part in self.net.modules() if isinstance(part, nn.ModuleList))
+        blocks = next((stack for stack in stacks if len(stack) == self.layers - 1), None)
+        if blocks is None or count > len(blocks):
+            expected = f"at most {len(blocks)}" if blocks else "a net whose blocks are in one list"
+            raise UsageError("cannot tune the last layers", got=count, expected=expected)
+        return list(blocks[-count:])
+
     def _run(self, ids: Tensor, **options: Any) -> Any:
         return self.net(input_ids=ids, attention_mask=(ids != self.tokens.pad).long(), **options)
 
@@ -91,6 +104,7 @@ def transformers() -> ModuleType:
         import_module("common.vision.torchvision_ops")
     library = import_module("transformers")
     library.utils.logging.disable_progress_bar()  # reading weights takes no two seconds
+    library.utils.logging.set_verbosity_error()  # else it tells at length of poolers that nobody asks for
     return library
 
 

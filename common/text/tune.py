@@ -22,26 +22,36 @@ class Tuning(Strict):
     """How an encoder is tuned; the defaults are for thousands of short texts."""
 
     mode: Literal["full", "lora"] = "full"
+    top: int | None = Field(None, ge=1, description="layers that are tuned, from the last; none: all, and embeddings")
     rank: int = Field(16, ge=1, description="rank of LoRA's updates (Hu et al., 2022)")
     smoothing: float = Field(0.1, ge=0, lt=1, description="of the labels (Szegedy et al., 2016)")
     contrast: float = Field(0.0, ge=0, description="weight of the supervised contrast (Khosla et al., 2020)")
     temperature: float = Field(0.1, gt=0, description="of that contrast")
+    outliers: float = Field(0.0, ge=0, description="weight of vectors mixed from two texts (Zhan et al., 2021)")
     scale: float = Field(16.0, gt=0, description="logits are this times the head's product with a vector of length 1")
     optimisation: Optimisation = Optimisation(epochs=8, batch=64, learning_rate=2e-3, largest_gradient=1.0)
 
 
 class Classifier(nn.Module):
-    """Token ids to (logits (texts, classes), vectors (texts, width))."""
+    """Token ids to (logits (texts, classes), vectors (texts, width)); in training with logits of mixed vectors too."""
 
     def __init__(self, encoder: Encoder, classes: int, scale: float) -> None:
         super().__init__()
         self.encoder, self.scale = encoder, scale
         self.head = nn.Linear(encoder.width, classes)
 
-    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Of a batch; the texts run in chunks of similar length."""
+    def forward(self, ids: Tensor) -> tuple[Tensor, ...]:
+        """Of a batch; the texts run in chunks of similar length. A mixture is of a text and the one before it."""
         vectors = self.encoder(ids)
-        return self.scale * self.head(vectors), vectors
+        if not self.training:
+            return self.logits(vectors), vectors
+        share = torch.empty(len(vectors), 1, device=vectors.device).uniform_(0.3, 0.7)
+        mixed = functional.normalize(share * vectors + (1 - share) * vectors.roll(1, 0), dim=1)
+        return self.logits(vectors), vectors, self.logits(mixed)
+
+    def logits(self, vectors: Tensor) -> Tensor:
+        """Of vectors (texts, width) of length 1."""
+        return self.scale * self.head(vectors)
 
 
 def tune(
@@ -57,8 +67,9 @@ def tune(
     """Tune `encoder` in place on texts and labels int (texts,) from 0; it ends frozen, in evaluation.
 
     With `valid` (texts, labels) the weights of the epoch with the best accuracy there are kept. The head begins at the
-    classes' mean vectors, or at `start` (classes, width). LoRA's updates are merged into the weights at the end. Raises
-    `UsageError` without texts or when lengths differ.
+    classes' mean vectors, or at `start` (classes, width). With `outliers` the last class is what belongs to no other:
+    mixtures of two classes' texts are taught as such, beside its own texts. LoRA's updates are merged into the weights
+    at the end. Raises `UsageError` without texts or when lengths differ.
     """
     if not len(texts) or len(texts) != len(labels):
         raise UsageError(
@@ -74,15 +85,20 @@ def tune(
     if settings.mode == "lora":
         encoder.net = _with_lora(encoder.net, settings.rank, seed)
     else:
-        encoder.requires_grad_(True)
+        for part in encoder.last_layers(settings.top):
+            part.requires_grad_(True)
     examples = TensorDataset(torch.from_numpy(encoder.tokens(texts)), torch.from_numpy(labels.astype(np.int64)))
 
-    def loss(found: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
-        logits, vectors = found
+    def loss(found: tuple[Tensor, ...], target: Tensor) -> Tensor:
+        logits, vectors, mixed = found
         value = functional.cross_entropy(logits, target, label_smoothing=settings.smoothing)
-        return (
-            value + settings.contrast * contrast(vectors, target, settings.temperature) if settings.contrast else value
-        )
+        if settings.contrast:
+            value = value + settings.contrast * contrast(vectors, target, settings.temperature)
+        if settings.outliers:
+            between = target != target.roll(1)
+            outside = torch.full_like(target, classes - 1)
+            value = value + settings.outliers * functional.cross_entropy(mixed[between], outside[between])
+        return value
 
     def accuracy(_: nn.Module) -> float:
         assert valid
@@ -103,7 +119,7 @@ def probabilities(model: Classifier, texts: Sequence[str]) -> np.ndarray:
     vectors = torch.from_numpy(model.encoder.vectors(texts))
     device = model.head.weight.device
     with torch.no_grad():
-        return torch.softmax(model.scale * model.head(vectors.to(device)), dim=1).cpu().numpy()
+        return torch.softmax(model.logits(vectors.to(device)), dim=1).cpu().numpy()
 
 
 def class_means(vectors: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:

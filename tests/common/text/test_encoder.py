@@ -42,7 +42,7 @@ def test_the_last_layer_is_the_vector_and_the_first_is_another(encoder):
     layers = encoder.vectors(["my card", "card my"], layers=True)
     assert layers.shape == (2, 3, 32)
     assert layers[:, -1] == pytest.approx(encoder.vectors(["my card", "card my"]), abs=1e-5)
-    assert np.abs(layers[:, 0] - layers[:, -1]).max() > 1e-2
+    assert np.abs(layers[:, 0] - layers[:, -1]).max() > 1e-3
 
 
 def test_the_mean_leaves_out_the_padding_and_the_first_token_can_be_the_vector(tiny, tmp_path):

@@ -41,6 +41,20 @@ def test_tuning_changes_the_encoder_so_that_it_tells_the_classes_apart(tiny, mod
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_the_top_layers_alone_are_tuned_when_asked(tiny):
+    encoder = load_encoder(str(tiny))
+    before = weights(encoder)
+    tune(encoder, TEXTS, LABELS, settings(top=1), seed=0)
+    changed = {name for name, value in encoder.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all("layer.1." in name for name in changed)
+
+
+def test_more_layers_than_there_are_is_refused(tiny):
+    with pytest.raises(UsageError, match="cannot tune the last layers: got 3, expected at most 2"):
+        tune(load_encoder(str(tiny)), TEXTS, LABELS, settings(top=3), seed=0)
+
+
 def test_the_same_seed_gives_the_same_model_and_another_does_not(tiny):
     def found(seed):
         return probabilities(tune(load_encoder(str(tiny)), TEXTS, LABELS, settings(mode="lora"), seed=seed)[0], TEXTS)
@@ -107,3 +121,15 @@ def test_texts_and_labels_that_do_not_fit_are_refused(tiny):
         tune(encoder, TEXTS, LABELS[:2], settings(), seed=0)
     with pytest.raises(UsageError, match="got 0 and 0"):
         tune(encoder, [], LABELS[:0], settings(), seed=0)
+
+
+def test_mixtures_of_two_classes_are_taught_as_the_last_class(tiny):
+    def outside(weight):
+        encoder = load_encoder(str(tiny))
+        labels = np.append(LABELS, 2)
+        model, _ = tune(encoder, [*TEXTS, "what balance"], labels, settings(outliers=weight), seed=0)
+        vectors = encoder.vectors(TEXTS)
+        mixed = torch.nn.functional.normalize(torch.from_numpy(vectors[:3] + vectors[3:]), dim=1)
+        return torch.softmax(model.logits(mixed), dim=1)[:, 2].mean()
+
+    assert outside(1.0) > outside(0.0) + 0.1
