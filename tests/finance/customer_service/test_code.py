@@ -134,7 +134,7 @@ def test_a_linear_model_of_two_or_three_classes_survives_its_state():
     texts = ["open account", "open an account now", "card lost", "lost my card", "weather today", "rain today"]
     for labels in (["a", "a", "b", "b", "b", "b"], ["a", "a", "b", "b", "", ""]):
         model = Classifier.linear(texts, np.array(labels, dtype=object), Grams(least=1), 1.0, 0)
-        again = Classifier.of(model.state(), model.arrays(), None)
+        again = Classifier.of(model.state(), model.arrays(), {})
         assert again.scores(texts) == pytest.approx(model.scores(texts))
         best = model.chances(model.scores(texts[:4])).argmax(axis=1)
         assert [model.intents[i] for i in best] == labels[:4]
