@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import Response
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from common.serving.body import read_all
@@ -155,17 +156,18 @@ def pinned(slot: Slot) -> Predictor:
     return (live if live and live.system == slot.system.name else slot.live()).predictor
 
 
-def own_route(slot: Slot, prefix: str, watch: Watch) -> Callable[[Request, Response], Awaitable[None]]:
+def own_route(slot: Slot, prefix: str, watch: Watch) -> Callable[[HTTPConnection, Response], Awaitable[None]]:
     """What every route that a system adds itself is held to: JSON in, the live model's headers out, its whole path
     in log and metrics. `request.state.decided` is for those that decide (see `Decided`)."""
 
-    async def hold(request: Request, response: Response) -> None:
-        request.state.route = prefix + request.scope["route"].path
-        if request.method in {"POST", "PUT", "PATCH"}:
-            _check_json(request.scope)
-        live = slot.live()
-        PINNED.set(live)
-        request.state.decided = Decided(watch, request.scope, live, response)
+    async def hold(connection: HTTPConnection, response: Response) -> None:
+        scope, live = connection.scope, slot.live()
+        connection.state.route = prefix + scope["route"].path
+        if scope["type"] == "http":  # a WebSocket outlives models
+            if scope["method"] in {"POST", "PUT", "PATCH"}:
+                _check_json(scope)
+            PINNED.set(live)
+        connection.state.decided = Decided(watch, scope, live, response)
         for name, value in live.headers:
             if name != b"content-type":
                 response.headers[name.decode()] = value.decode()

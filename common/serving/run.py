@@ -16,6 +16,7 @@ from common.errors import UsageError
 from common.serving.admission import Admission
 from common.serving.app import create_app
 from common.serving.lanes import Service
+from common.serving.limits import Limits
 from common.serving.observe import AccessLines, JsonLines
 from common.serving.security.connection import LINGER_S, BoundedProtocol
 from common.serving.slot import Slot
@@ -59,6 +60,7 @@ def run_app(app: Service, host: str = "127.0.0.1", port: int = 8000) -> None:
     config = uvicorn.Config(
         app,
         http=protocol,
+        ws_max_size=Limits().body_bytes,
         log_config=None,
         access_log=False,
         proxy_headers=False,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import count
+from threading import Lock
 from typing import Protocol
 
 Values = Mapping[str, str]
+MOST_DONE = 10_000
+"""Operations that the bank in memory remembers."""
 
 
 class BankError(Exception):
@@ -43,17 +48,22 @@ class MemoryBank:
         self.wrong: dict[str, int] = {}
         self.disputes: set[tuple[str, str]] = set()
         self.done: dict[str, dict[str, str]] = {}
-        self.log: list[tuple[str, str, dict[str, str]]] = []
+        self.log: deque[tuple[str, str, dict[str, str]]] = deque(maxlen=MOST_DONE)
+        self._handed_over, self._lock = count(1), Lock()
 
     def call(self, operation: str, arguments: Values, *, customer: str, key: str) -> dict[str, str]:
         """See `Bank`."""
         self.faults(operation, "before")
-        if key not in self.done:
-            found = getattr(self, f"_{operation}")(customer, **arguments)
-            self.log.append((operation, customer, dict(arguments)))
-            self.done[key] = found
+        with self._lock:
+            if key not in self.done:
+                found = getattr(self, f"_{operation}")(customer, **arguments)
+                self.log.append((operation, customer, dict(arguments)))
+                self.done[key] = found
+                if len(self.done) > MOST_DONE:
+                    del self.done[next(iter(self.done))]
+            found = dict(self.done[key])
         self.faults(operation, "after")
-        return dict(self.done[key])
+        return found
 
     def _start_verification(self, customer: str, account: str, birth: str) -> dict[str, str]:
         if self.wrong.get(account, 0) >= 3:
@@ -124,4 +134,4 @@ class MemoryBank:
         return {"rate": self.rates[currency], "base": "EUR"}
 
     def _hand_over(self, customer: str, summary: str) -> dict[str, str]:
-        return {"reference": f"H-{sum(name == 'hand_over' for name, _, _ in self.log) + 1}"}
+        return {"reference": f"H-{next(self._handed_over)}"}

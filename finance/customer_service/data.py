@@ -100,6 +100,11 @@ def load_test(dataset: str, seed: int = 0) -> Utterances:
     return everything.rows(_held_out(everything, seed))
 
 
+def part(dataset: str, name: str) -> Utterances:
+    """One part of CLINC150 as it is published: train or val, each with its own rows out of scope."""
+    return _utterances(_clinc(load_card(dataset), (name,)))
+
+
 def named_test(dataset: str, seed: int) -> bytes:
     """Which rows the test part has, without opening a published one."""
     if dataset in (BANKING, CLINC):

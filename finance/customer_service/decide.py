@@ -36,13 +36,13 @@ def decide(brain: Brain, language: Language, reading: Reading, most_asked: int) 
         told = f"not sure enough of any intent: {reading.score:.2f}, of at least {gate.threshold:.2f} that a promised "
         told += f"recall of {gate.promised:.0%} on requests of a new kind asks for"
         return Decided("refuse", (best,), told, p_value)
-    meant = [(names[place], chance) for place, chance in reading.parts if chance > gate.threshold]
+    meant = [(names[place], chance) for place, chance, score in reading.parts if score > gate.threshold]
     if len({name for name, _ in meant}) > 1:
         found = dict(sorted(meant, key=lambda one: one[1]))  # of one intent twice, the surer one stays
         asked = tuple(sorted(found.items(), key=lambda one: -one[1]))
         return Decided("answer", asked, f"{len(asked)} requests in one, each sure enough", p_value)
-    if reading.chances[order[0]] < reading.score and meant:
-        return _one(meant[0], "sure of its clauses", p_value)  # clauses say the same, and say it more clearly
+    if meant and meant[0][1] > best[1]:
+        return _one(meant[0], "its clauses are surer than the whole", p_value)
     close = [(names[i], float(reading.chances[i])) for i in order if reading.chances[i] >= brain.in_question]
     if len(close) > 1:
         return Decided("clarify", tuple(close[:most_asked]), f"{len(close)} intents are close", p_value)

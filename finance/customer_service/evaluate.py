@@ -19,10 +19,14 @@ from common.provenance import commit, machine, peak_rss_mb
 from finance.customer_service import SYSTEM
 from finance.customer_service.config import Config
 from finance.customer_service.data import BANKING, CLINC, Utterances, joined, load_test, published
+from finance.customer_service.reader import SMALL_TALK
 from finance.customer_service.serve import Answer, CustomerServicePredictor, Request
 from finance.customer_service.train import sources
 
 DRAWS = 1_000
+PAIRS = 200
+"""Pairs of requests in each language, joined by one of these."""
+BETWEEN = {"en": (", and ", ". Also, ", " and also ", ", "), "zh": ("，另外", "。", "，还有", "，")}
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,13 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     seconds = Seconds(data=loaded - started, train=0.0, evaluate=time.perf_counter() - loaded)
     train = joined(c.train.rows(np.isin(c.train.language, languages)) for languages, c in corpora.items())
     first = next(iter(corpora.values()))
+    metrics = measured(judged, test) | two_in_one(predictor, test, config.seed)
     report = report_of(
         dataset=first.id,
         protocol="full" if config.dataset in (BANKING, CLINC) else "held-out",
         simulated=bundle.manifest.simulated,
         data_sha256=first.sha256,
-        metrics=measured(judged, test),
+        metrics=metrics,
         floor=floor(train, test, predictor),
         baselines={"TF-IDF + linear SVM": baseline(train, test, config.seed)},
         published=published(config.dataset, "full"),
@@ -104,6 +109,24 @@ def measured(judged: Judged, test: Utterances) -> dict[str, Metric]:
                 if (rows & here).any():
                     found[f"oos_recall{name}_{language}"] = share(judged.refused, rows & here, _kinds(test))
     return found
+
+
+def two_in_one(predictor: CustomerServicePredictor, test: Utterances, seed: int) -> dict[str, Metric]:
+    """How often two requests in one utterance are both found, and one request is taken for several."""
+    rng, found = np.random.default_rng(seed), []
+    serious = test.known & ~np.isin(test.intent, list(SMALL_TALK))
+    for language, between in BETWEEN.items():
+        rows = np.flatnonzero(serious & (test.language == language))
+        for first, second in rng.choice(rows, (PAIRS, 2)) if len(rows) else ():
+            if test.intent[first] != test.intent[second]:
+                text = f"{test.text[first].rstrip('.?!。？！')}{rng.choice(between)}{test.text[second]}"
+                intents = {one.name for one in predictor.predict([Request(text=text)])[0].intents}
+                found.append({test.intent[first], test.intent[second]} <= intents)
+    both = np.array(found, bool)
+    alone = predictor.predict([Request(text=text) for text in test.text[serious]])
+    several = np.array([one.decision == "answer" and len(one.intents) > 1 for one in alone])
+    whole = {"both_of_two": both, "one_as_several": several}
+    return {name: share(one, np.ones(len(one), bool), np.arange(len(one))) for name, one in whole.items() if len(one)}
 
 
 def share(event: np.ndarray, rows: np.ndarray, group: np.ndarray) -> Metric:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -55,6 +56,8 @@ class Gate:
         page = shown is None and method in SAFE and any(k == b"accept" and b"text/html" in v for k, v in headers)
         caller = await self.authenticate.caller(shown, page=page)
         state["caller"] = caller.id
+        if method == "WS":  # one request, many messages: whoever answers them asks for each
+            state["charge"] = partial(self._check_rate, caller)
         await self._check_rate(caller)
         if needed is not ANY and needed.isdisjoint(caller.scopes):
             wanted = told(needed)
