@@ -79,8 +79,9 @@ class Dialogue:
         """Which of `SIGNALS` the whole message is; a "no" may be followed by more, a yes must stand alone."""
         said = plain(FILLERS.sub(" ", plain(text)))
         found = next((name for name, spoken in self._signals.items() if spoken.fullmatch(said)), "")
-        first = re.split(r"[,，.。!！;；]", said)[0]
-        return found or ("no" if self._signals["no"].fullmatch(first) else "")
+        first, _, rest = said.partition(next(iter(re.findall(r"[,，.。!！;；]", said)), "\n"))
+        # A no with a number after it is a correction, whether the number is understood or not.
+        return found or ("no" if self._signals["no"].fullmatch(first) and not re.search(r"\d", rest) else "")
 
     # In a task
 
