@@ -1,0 +1,223 @@
+"""The reference benchmark: published protocols, and what refusal keeps of its promise where the unknown is near.
+
+Settings were chosen by cross-validation on training parts (`docs/customer_service.md`); test parts are read once, here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from common.evaluation.metrics import wilson
+from common.evaluation.report import Metric, Report, Seconds
+from common.progress import bar
+from common.text.ngrams import Grams
+from finance.customer_service.config import Config
+from finance.customer_service.data import BANKING, CLINC, Utterances, load, load_test, part, published
+from finance.customer_service.evaluate import baseline, evaluate, report_of, share
+from finance.customer_service.fit import Spaces, classifier, fit
+from finance.customer_service.model import NONE, Classifier
+from finance.customer_service.reader import read, sureness
+from finance.customer_service.space import Space, frozen
+from finance.customer_service.train import train
+
+SHOTS, DRAWS = 10, 5
+"""Texts of each intent, and how often they are drawn."""
+LEFT_OUT, NEAR_DRAWS = 20, 2
+"""Intents that training does not see, and how often these are drawn."""
+VALID_RECALL = 0.9
+"""Of the out-of-scope rows of CLINC150's validation part, at the threshold."""
+TIMED = 200
+
+
+def bench(config: Config, preset: str) -> list[Report]:
+    """One report per data set and protocol; other presets than `reference` give the report of their own bundle."""
+    if preset != "reference":
+        return [evaluate(train(config))[0].model_copy(update={"preset": preset})]
+    pure = config.model_copy(update={"chinese": "", "small_talk": False})
+    rows: dict[str, Callable[[Config], Report]] = {
+        "BANKING77": full,
+        "10-shot": few_shot,
+        "CLINC150": clinc,
+        "near": near,
+        "held out": held_out,
+    }
+    found = []
+    with bar("protocols", len(rows)) as advance:
+        for name, row in rows.items():
+            found.append(row(pure).model_copy(update={"preset": preset}))
+            advance(1, name)
+    return found
+
+
+def full(config: Config) -> Report:
+    """BANKING77 as published: all of train.csv to learn from, test.csv to measure."""
+    started = time.perf_counter()
+    corpus, test = load(BANKING, config.seed), load_test(BANKING)
+    loaded = time.perf_counter()
+    everything = np.ones(len(corpus.train), bool)
+    model = classifier(config, corpus.train, everything, Spaces(config, corpus.train, ("en",)))
+    trained = time.perf_counter()
+    plain = Classifier.linear(corpus.train.text.tolist(), corpus.train.intent, config.grams, config.c, config.seed)
+    metrics = {
+        "accuracy": share(right(model, test), test.known, np.arange(len(test))),
+        "request_ms": milliseconds(model, test),
+        "ngram_ms": milliseconds(plain, test),
+    }
+    return report_of(
+        dataset=BANKING,
+        protocol="full",
+        simulated=False,
+        data_sha256=corpus.sha256,
+        metrics=metrics,
+        floor={"accuracy": majority(corpus.train, test)},
+        baselines={
+            "TF-IDF + linear SVM": baseline(corpus.train, test, config.seed),
+            "n-grams alone": {"accuracy": float(right(plain, test).mean())},
+        },
+        published=published(BANKING, "full"),
+        seconds=Seconds(data=loaded - started, train=trained - loaded, evaluate=time.perf_counter() - trained),
+    )
+
+
+def few_shot(config: Config) -> Report:
+    """Ten texts of each intent, drawn five times: without any other text, and n-grams alone."""
+    started = time.perf_counter()
+    corpus, test = load(BANKING, config.seed), load_test(BANKING)
+    files = frozen(config.backbone)
+    values: dict[str, list[np.ndarray]] = {"ours": [], "n-grams alone": [], "TF-IDF + linear SVM": []}
+    for draw in range(DRAWS):
+        few = drawn(corpus.train, SHOTS, draw)
+        texts = few.text.tolist()
+        space = Space.fit(files, texts, min(config.size, len(texts)))
+        model = Classifier.kernel(texts, few.intent, config.grams, config.kernel, space)
+        values["ours"].append(right(model, test))
+        grams = Grams(least=1)
+        values["n-grams alone"].append(right(Classifier.linear(texts, few.intent, grams, config.c, draw), test))
+        values["TF-IDF + linear SVM"].append(np.full(1, baseline(few, test, draw)["accuracy"]))
+    return report_of(
+        dataset=BANKING,
+        protocol="10-shot",
+        simulated=False,
+        data_sha256=corpus.sha256,
+        metrics={"accuracy": mean_of(values.pop("ours"))},
+        floor={"accuracy": majority(corpus.train, test)},
+        baselines={name: {"accuracy": float(np.mean([v.mean() for v in some]))} for name, some in values.items()},
+        published=published(BANKING, "10-shot"),
+        seconds=Seconds(data=0.0, train=time.perf_counter() - started, evaluate=0.0),
+    )
+
+
+def clinc(config: Config) -> Report:
+    """CLINC150 as published: a class for the 100 out-of-scope rows, the threshold chosen on validation."""
+    started = time.perf_counter()
+    corpus, learnt, valid, test = load(CLINC), part(CLINC, "train"), part(CLINC, "val"), load_test(CLINC)
+    loaded = time.perf_counter()
+    model = classifier(config, learnt, np.ones(len(learnt), bool), Spaces(config, learnt, ("en",)))
+    trained = time.perf_counter()
+    best, score = best_of(model, valid)
+    threshold = float(np.quantile(score[~valid.known], VALID_RECALL, method="higher"))
+    best, score = best_of(model, test)
+    kept = score > threshold
+    metrics = {
+        "in_scope_accuracy": share(kept & (best == test.intent), test.known, np.arange(len(test))),
+        "oos_recall": share(~kept, ~test.known, np.arange(len(test))),
+        "accuracy_unrefused": share(best == test.intent, test.known, np.arange(len(test))),
+    }
+    found = baseline(learnt, test, config.seed)
+    return report_of(
+        dataset=CLINC,
+        protocol="full",
+        simulated=False,
+        data_sha256=corpus.sha256,
+        metrics=metrics,
+        floor={"in_scope_accuracy": majority(learnt, test), "oos_recall": 0.0},
+        baselines={"TF-IDF + linear SVM": {"in_scope_accuracy": found["accuracy"], "oos_recall": found["oos_recall"]}},
+        published=published(CLINC, "full"),
+        seconds=Seconds(data=loaded - started, train=trained - loaded, evaluate=time.perf_counter() - trained),
+    )
+
+
+def near(config: Config) -> Report:
+    """What is promised of kinds that training has not seen: twenty intents of BANKING77 left out of it altogether."""
+    started = time.perf_counter()
+    corpus, test = load(BANKING, config.seed), load_test(BANKING)
+    found: dict[str, dict[str, list[np.ndarray]]] = {}
+    for draw in range(NEAR_DRAWS):
+        names = np.unique(corpus.train.intent)
+        hidden = np.random.default_rng(draw).choice(names, LEFT_OUT, replace=False)
+        rest = corpus.train.rows(~np.isin(corpus.train.intent, hidden))
+        unknown = np.isin(test.intent, hidden)
+        for name, settings in {"ours": config, "n-grams alone": config.model_copy(update={"model": "ngram"})}.items():
+            fitted = fit(settings, rest, ("en",))
+            readings = read(fitted.classifier, test.text.tolist())
+            refused = fitted.gates["en"].refuses(np.array([one.score for one in readings]))
+            best = np.array([fitted.classifier.intents[int(one.chances.argmax())] for one in readings], dtype=object)
+            mine = found.setdefault(name, {"oos_recall": [], "in_scope_refused": [], "answered_right": []})
+            mine["oos_recall"].append(refused[unknown])
+            mine["in_scope_refused"].append(refused[~unknown])
+            mine["answered_right"].append((~refused & (best == test.intent))[~unknown])
+    promised = config.refusal.recall
+    return report_of(
+        dataset=BANKING,
+        protocol=f"{LEFT_OUT}-intents-left-out",
+        simulated=False,
+        data_sha256=corpus.sha256,
+        metrics={name: mean_of(some) for name, some in found["ours"].items()},
+        floor={"oos_recall": promised, "in_scope_refused": promised, "answered_right": 0.0},
+        baselines={
+            "n-grams alone": {n: float(np.mean([v.mean() for v in some])) for n, some in found["n-grams alone"].items()}
+        },
+        seconds=Seconds(data=0.0, train=time.perf_counter() - started, evaluate=0.0),
+        published=[],
+    )
+
+
+def held_out(config: Config) -> Report:
+    """Simulated customers in both languages: phrases and kinds of requests that training has not seen."""
+    return evaluate(train(Config(seed=config.seed)))[0]
+
+
+def right(model: Classifier, test: Utterances) -> np.ndarray:
+    """bool (rows,): whether the best intent is the one meant."""
+    return best_of(model, test)[0] == test.intent
+
+
+def best_of(model: Classifier, data: Utterances) -> tuple[np.ndarray, np.ndarray]:
+    """The best intent, object (rows,), and how sure it is that one of the few best is meant, float (rows,)."""
+    chances = model.chances(model.scores(data.text.tolist()))
+    return np.array(model.intents, dtype=object)[chances.argmax(axis=1)], sureness(chances)
+
+
+def drawn(data: Utterances, shots: int, seed: int) -> Utterances:
+    """So many texts of each intent."""
+    rng = np.random.default_rng(seed)
+    names = np.unique(data.intent[data.known])
+    rows = [rng.choice(np.flatnonzero(data.intent == name), shots, replace=False) for name in names]
+    return data.rows(np.concatenate(rows))
+
+
+def majority(train_part: Utterances, test: Utterances) -> float:
+    """Accuracy of the most frequent intent."""
+    names, counts = np.unique(train_part.intent[train_part.intent != NONE], return_counts=True)
+    return float((test.intent[test.known] == names[counts.argmax()]).mean())
+
+
+def mean_of(draws: Sequence[np.ndarray]) -> Metric:
+    """The mean of shares over draws, with Wilson's interval for one of them: the same test rows in all."""
+    value, n = float(np.mean([one.mean() for one in draws])), len(draws[0])
+    low, high = wilson(value * n, n)
+    return Metric(value=value, low=float(low), high=float(high), n=n)
+
+
+def milliseconds(model: Classifier, test: Utterances) -> Metric:
+    """Of one utterance alone: the median, and the quartiles as its interval."""
+    found = []
+    for text in test.text[:TIMED]:
+        began = time.perf_counter()
+        read(model, [text])
+        found.append(1000 * (time.perf_counter() - began))
+    low, middle, high = np.quantile(found, [0.25, 0.5, 0.75])
+    return Metric(value=float(middle), low=float(low), high=float(high), n=len(found))

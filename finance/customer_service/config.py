@@ -1,0 +1,55 @@
+"""What can be set for customer service, and the presets.
+
+sample     simulated customers of a bank in English and Chinese, n-grams, offline, about 20 s
+reference  BANKING77 in English beside simulated Chinese
+clinc      CLINC150 beside simulated Chinese: 150 intents, and requests that are none of them
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from common.config import Strict
+from common.text.ngrams import Grams
+from finance.customer_service.model import Kernel
+from finance.customer_service.simulator import SIMULATED
+
+
+class Refusal(Strict):
+    """What is promised of requests that none of the intents answers."""
+
+    recall: float = Field(
+        0.85, gt=0, lt=1, description="promised: how many of a new kind are refused, in each language"
+    )
+    folds: int = Field(5, ge=2, description="of kinds that are left out of training in turn, to keep the promise")
+    coverage: float = Field(0.9, gt=0.5, lt=1, description="how often the intents of a question hold the one meant")
+    most_asked: int = Field(3, ge=2, description="intents that a clarifying question may name")
+
+
+class Config(Strict):
+    """One training run."""
+
+    dataset: str = Field(SIMULATED, min_length=1, description="or service-banking77, service-clinc150, a CSV or JSONL")
+    chinese: str = Field("", description="data set of the Chinese utterances, where `dataset` has none")
+    small_talk: bool = Field(
+        False, description="add greetings, thanks and asking for a person, simulated, to `dataset`"
+    )
+    seed: int = 0
+    model: Literal["ngram", "frozen", "full", "lora"] = Field("ngram", description="n-grams alone, or with an encoder")
+    backbone: str = Field("sentence-transformers/all-MiniLM-L6-v2", description="hub id of the encoder")
+    encoder_languages: tuple[Literal["en", "zh"], ...] = Field(("en",), description="that the backbone can read")
+    size: int = Field(256, ge=2, description="principal directions of the encoder's layers that are kept")
+    epochs: int = Field(8, ge=1, description="of tuning the encoder, with full or lora")
+    kernel: Kernel = Kernel()
+    grams: Grams = Grams()
+    c: float = Field(0.5, gt=0, description="inverse penalty of n-grams alone (scikit-learn's C)")
+    refusal: Refusal = Refusal()
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "sample": {},
+    "reference": {"dataset": "service-banking77", "chinese": SIMULATED, "model": "frozen", "small_talk": True},
+    "clinc": {"dataset": "service-clinc150", "chinese": SIMULATED, "model": "frozen"},
+}
