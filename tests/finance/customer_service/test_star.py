@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_moments_of_a_published_dialogue(mirror_of: Callable[[str], Path]) -> No
     assert found[3].said == "I forgot."
     assert [point.bank for point in found if point.bank] == ["success"]
     assert not found[0].happy
-    for early, late in zip(found, found[1:], strict=False):
+    for early, late in pairwise(found):
         assert late.done == (*early.done, early.action)
 
 
