@@ -28,6 +28,15 @@ class Refusal(Strict):
     most_asked: int = Field(3, ge=2, description="intents that a clarifying question may name")
 
 
+class Tuned(Strict):
+    """How an encoder is tuned, with `full` or `lora`: for the model, and again for each fold of the promise."""
+
+    epochs: int = Field(3, ge=1)
+    learning_rate: float = Field(1.5e-3, gt=0, description="of the head; the encoder's is a tenth")
+    outliers: float = Field(0.3, ge=0, description="weight of mixed vectors, where there is a class for out of scope")
+    repeat: int = Field(5, ge=1, description="how often texts out of scope are shown in an epoch")
+
+
 class Config(Strict):
     """One training run."""
 
@@ -37,11 +46,13 @@ class Config(Strict):
         False, description="add greetings, thanks and asking for a person, simulated, to `dataset`"
     )
     seed: int = 0
-    model: Literal["ngram", "frozen", "full", "lora"] = Field("ngram", description="n-grams alone, or with an encoder")
+    model: Literal["ngram", "frozen", "full", "lora"] = Field(
+        "ngram", description="n-grams alone, with a frozen encoder, or with the same encoder tuned whole or by LoRA too"
+    )
     backbone: str = Field("sentence-transformers/all-MiniLM-L6-v2", description="hub id of the encoder")
     encoder_languages: tuple[Literal["en", "zh"], ...] = Field(("en",), description="that the backbone can read")
     size: int = Field(256, ge=2, description="principal directions of the encoder's layers that are kept")
-    epochs: int = Field(8, ge=1, description="of tuning the encoder, with full or lora")
+    tuning: Tuned = Tuned()
     kernel: Kernel = Kernel()
     grams: Grams = Grams()
     c: float = Field(0.5, gt=0, description="inverse penalty of n-grams alone (scikit-learn's C)")

@@ -9,10 +9,11 @@ import numpy as np
 
 from finance.customer_service.config import Config
 from finance.customer_service.data import Utterances
+from finance.customer_service.head import Head, tuned
 from finance.customer_service.model import Classifier, sharpness_of
 from finance.customer_service.reader import read
 from finance.customer_service.refusal import Gate, set_threshold
-from finance.customer_service.space import Space, frozen, tuned
+from finance.customer_service.space import Space, frozen
 
 
 @dataclass(frozen=True)
@@ -62,33 +63,31 @@ def fit(config: Config, data: Utterances, languages: tuple[str, ...]) -> Fitted:
 
 
 class Spaces:
-    """The space to learn in: none for n-grams alone, one for a frozen encoder, or one tuned on the very rows."""
+    """The frozen encoder's space, made once, and heads tuned on the very rows; neither for n-grams alone."""
 
     def __init__(self, config: Config, data: Utterances, languages: tuple[str, ...]) -> None:
         self.config, self.data = config, data
         self.used = config.model != "ngram" and set(languages) <= set(config.encoder_languages)
         self._frozen: Space | None = None
 
-    def of(self, rows: np.ndarray) -> Space | None:
-        """The space for a classifier of the rows (mask)."""
-        config = self.config
-        if not self.used:
-            return None
-        if config.model != "frozen":
-            texts, labels = self.data.text[rows].tolist(), self.data.intent[rows]
-            files = tuned(config.backbone, config.model, texts, labels, config.epochs, config.seed)
-            return Space.fit(files, texts, config.size)
-        if self._frozen is None:
-            self._frozen = Space.fit(frozen(config.backbone), self.data.text.tolist(), config.size)
+    @property
+    def frozen(self) -> Space | None:
+        """Where the encoder may be used."""
+        if self.used and self._frozen is None:
+            self._frozen = Space.fit(frozen(self.config.backbone), self.data.text.tolist(), self.config.size)
         return self._frozen
+
+    def head(self, texts: list[str], labels: np.ndarray) -> Head | None:
+        """Where the encoder is tuned."""
+        return tuned(self.config, texts, labels) if self.used and self.config.model != "frozen" else None
 
 
 def classifier(config: Config, data: Utterances, rows: np.ndarray, spaces: Spaces) -> Classifier:
     """Of the rows where `rows` is true."""
-    texts, labels, space = data.text[rows].tolist(), data.intent[rows], spaces.of(rows)
+    texts, labels, space = data.text[rows].tolist(), data.intent[rows], spaces.frozen
     if space is None:
         return Classifier.linear(texts, labels, config.grams, config.c, config.seed)
-    return Classifier.kernel(texts, labels, config.grams, config.kernel, space)
+    return Classifier.kernel(texts, labels, config.grams, config.kernel, space, spaces.head(texts, labels))
 
 
 def cross_fit(config: Config, data: Utterances, spaces: Spaces) -> tuple[float, Held]:

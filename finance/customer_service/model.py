@@ -13,10 +13,15 @@ from scipy.special import log_softmax, softmax
 
 from common.config import Strict
 from common.text.ngrams import Grams, NGrams
+from finance.customer_service.head import FILES as HEAD_FILES
+from finance.customer_service.head import Head
+from finance.customer_service.space import FILES as SPACE_FILES
 from finance.customer_service.space import Space
 
 NONE = ""
 """The class of what is out of scope, where there were examples of it."""
+OPINION = 12
+"""Sharpness at which the kernel's scores are log-probabilities, found on CLINC150's validation part."""
 BLOCK = 2_000
 """Rows of a kernel made at once."""
 
@@ -45,7 +50,8 @@ class Support:
 
 @dataclass(frozen=True)
 class Classifier:
-    """Texts to scores: `weight` float32 (n-grams, classes), `bias` (classes,), `support` if there is an encoder.
+    """Texts to scores: `weight` float32 (n-grams, classes), `bias` (classes,), `support` if there is an encoder, `head`
+    if it was tuned too: its log-probabilities count as the kernel's scores times `OPINION`.
 
     `classes` are sorted. `sharpness` is the inverse temperature that makes the softmax of the scores a probability (Guo
     et al., 2017).
@@ -56,6 +62,7 @@ class Classifier:
     bias: np.ndarray
     classes: tuple[str, ...]
     support: Support | None = None
+    head: Head | None = None
     sharpness: float = 1.0
 
     @classmethod
@@ -73,9 +80,15 @@ class Classifier:
 
     @classmethod
     def kernel(
-        cls, texts: Sequence[str], labels: np.ndarray, grams: Grams, settings: Kernel, space: Space
+        cls,
+        texts: Sequence[str],
+        labels: np.ndarray,
+        grams: Grams,
+        settings: Kernel,
+        space: Space,
+        head: Head | None = None,
     ) -> Classifier:
-        """N-grams and sentence vectors: least squares on both kernels' sum, in closed form."""
+        """N-grams and sentence vectors: least squares on both kernels' sum, in closed form; `head` as it is."""
         from scipy.linalg import cho_factor, cho_solve
 
         ngrams, rows = NGrams.fit(texts, grams), space(texts)
@@ -91,7 +104,7 @@ class Classifier:
         weight = np.ascontiguousarray(settings.ngrams * (counted.T @ solved), np.float32)
         support = Support(space, rows, solved.astype(np.float32), settings.gamma)
         bias = np.full(len(classes), 1 / len(classes), np.float32)
-        return cls(ngrams, weight, bias, tuple(str(name) for name in classes), support)
+        return cls(ngrams, weight, bias, tuple(str(name) for name in classes), support, head)
 
     @property
     def intents(self) -> tuple[str, ...]:
@@ -101,7 +114,9 @@ class Classifier:
     def scores(self, texts: Sequence[str]) -> np.ndarray:
         """float (texts, classes)."""
         found: np.ndarray = self.ngrams(texts) @ self.weight + self.bias
-        return found + self.support(texts) if self.support else found
+        if self.support:
+            found = found + self.support(texts)
+        return found + self.head(texts) / OPINION if self.head else found
 
     def chances(self, scores: np.ndarray) -> np.ndarray:
         """Probabilities (texts, intents) from scores; what is missing to 1 is out of scope."""
@@ -120,19 +135,22 @@ class Classifier:
         if self.support:
             found |= {"rows": self.support.rows, "coefficients": self.support.coefficients}
             found |= self.support.space.arrays()
-        return found
+        return found | (self.head.arrays() if self.head else {})
+
+    def files(self) -> dict[str, bytes]:
+        """The encoders."""
+        return {**(self.support.space.files if self.support else {}), **(self.head.files if self.head else {})}
 
     @classmethod
-    def of(
-        cls, state: Mapping[str, Any], arrays: Mapping[str, np.ndarray], files: Mapping[str, bytes] | None
-    ) -> Classifier:
-        """What `state`, `arrays` and the files of the encoder described."""
+    def of(cls, state: Mapping[str, Any], arrays: Mapping[str, np.ndarray], files: Mapping[str, bytes]) -> Classifier:
+        """What `state`, `arrays` and `files` described."""
         support = None
-        if files:
+        head = Head.of(files, arrays) if HEAD_FILES[0] in files else None
+        if SPACE_FILES[0] in files:
             space = Space.of(files, arrays)
             support = Support(space, arrays["rows"], arrays["coefficients"], state["gamma"])
         ngrams, classes = NGrams.of(state["ngrams"]), tuple(state["classes"])
-        return cls(ngrams, arrays["weight"], arrays["bias"], classes, support, state["sharpness"])
+        return cls(ngrams, arrays["weight"], arrays["bias"], classes, support, head, state["sharpness"])
 
 
 def gaussian(left: np.ndarray, right: np.ndarray, gamma: float) -> np.ndarray:

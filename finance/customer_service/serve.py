@@ -18,7 +18,6 @@ from finance.customer_service.model import Classifier
 from finance.customer_service.reader import read
 from finance.customer_service.refusal import Gate
 from finance.customer_service.replies import reply
-from finance.customer_service.space import FILES
 from finance.customer_service.understood import Entity, Language, Understood
 
 LONGEST = 1_000
@@ -88,9 +87,8 @@ class Brain:
     @classmethod
     def of(cls, state: dict[str, Any], bundle: Bundle, number: int) -> Self:
         """What a bundle keeps of it."""
-        names = {name: f"{number}-{name}" for name in FILES}
-        kept = state["classifier"]["gamma"] is not None
-        files = {name: bundle.read(stored) for name, stored in names.items()} if kept else None
+        own = f"{number}-"
+        files = {n.removeprefix(own): bundle.read(n) for n in bundle.manifest.files if n.startswith(own)}
         arrays = bundle.arrays(f"model-{number}.safetensors")
         gates = {language: Gate.of(gate) for language, gate in state["gates"].items()}
         return cls(Classifier.of(state["classifier"], arrays, files), gates, state["in_question"])

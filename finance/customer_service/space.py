@@ -69,24 +69,6 @@ def frozen(backbone: str) -> dict[str, bytes]:
     return dict(zip(FILES, (export_onnx(load_encoder(backbone, longest=LONGEST), layers=True), tokenizer), strict=True))
 
 
-def tuned(
-    backbone: str, mode: str, texts: Sequence[str], labels: np.ndarray, epochs: int, seed: int
-) -> dict[str, bytes]:
-    """The files of a backbone tuned whole, or by LoRA, to tell labels (texts,) apart."""
-    from common.text.encoder import load_encoder
-    from common.text.export import export_onnx
-    from common.text.hub import resolve
-    from common.text.tune import Tuning, tune
-
-    encoder = load_encoder(backbone, longest=LONGEST)
-    settings = Tuning(mode="lora" if mode == "lora" else "full")
-    optimisation = settings.optimisation.model_copy(update={"epochs": epochs})
-    place = np.unique(labels, return_inverse=True)[1]
-    tune(encoder, texts, place, settings.model_copy(update={"optimisation": optimisation}), seed=seed)
-    tokenizer = (resolve(backbone) / "tokenizer.json").read_bytes()
-    return dict(zip(FILES, (export_onnx(encoder, layers=True), tokenizer), strict=True))
-
-
 def _joined(encoder: OnnxEncoder, texts: Sequence[str]) -> np.ndarray:
     """Vectors of all layers but the embeddings (texts, layers * width), of length 1 in all."""
     layers = encoder.vectors(texts)[:, 1:]

@@ -55,8 +55,7 @@ def _save(config: Config, corpora: dict[tuple[str, ...], Corpus], fitted: list[F
         files={
             f"{number}-{name}": content
             for number, one in enumerate(fitted)
-            if one.classifier.support
-            for name, content in one.classifier.support.space.files.items()
+            for name, content in one.classifier.files().items()
         },
         preprocess={
             "brains": [
