@@ -149,7 +149,11 @@ class Dialogue:
             if name not in frame.slots or slot.kind == "text" or (asked and asked.kind == slot.kind):
                 continue
             value = read(slot, text, entities, language, asked=False)
-            if value is None or value == frame.slots[name]:
+            if value is None:
+                continue
+            if slot.kind == "amount" and " " not in value:  # who corrects the figure means the same currency
+                value = " ".join([value, *frame.slots[name].split()[1:]])
+            if value == frame.slots[name]:
                 continue
             found, title = True, slot.title.of(language)
             if name in frame.used:

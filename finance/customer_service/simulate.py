@@ -28,6 +28,8 @@ from finance.customer_service.walk import Services
 
 TODAY = date(2026, 11, 29)
 MOST_TURNS = 60
+PATIENCE = 3
+"""Messages of nonsense after which a task may be given up."""
 GOALS: Mapping[str, tuple[str, Mapping[Language, str]]] = {
     "balance": ("account_balance", {"en": "what is my balance?", "zh": "我的余额是多少？"}),
     "block_card": ("card_block", {"en": "I have lost my card", "zh": "我的银行卡丢了"}),
@@ -78,6 +80,7 @@ class Customer:
     meant: dict[str, Understood] = field(default_factory=dict)
     agreed: set[tuple[str, ...]] = field(default_factory=set)
     left: str = ""
+    babbled: int = 0
 
     def say(self, text: str, intent: str = "") -> str:
         """The text; what it means is remembered for the engine."""
@@ -106,6 +109,7 @@ class Customer:
             self.left = "cancel"
             return self.say(self.words("cancel"))
         if roll() < habits.nonsense:
+            self.babbled += 1
             return self.say(self.dice.choice(NONSENSE[self.language]))
         if roll() < habits.digress:
             return self.say(QUESTION[self.language], "opening_hours")
@@ -207,6 +211,7 @@ def _one(
     )
     reached = _reached(customer, bank, "\n".join(told))
     may_fail = faults or customer.left or customer.impostor or outcome in ("stuck", "handoff")
+    may_fail = may_fail or customer.babbled >= PATIENCE
     changes = [_change(operation, arguments) for operation, _, arguments in bank.log if operation in CHANGES]
     counts[outcome] += 1
     counts["reached"] += reached
@@ -220,7 +225,7 @@ def _one(
 
 
 def _change(operation: str, arguments: Mapping[str, str]) -> tuple[str, ...]:
-    return (operation, *(arguments[name] for name in ("card", "amount") if name in arguments))
+    return (operation, *(arguments[name].split()[0] for name in ("card", "amount") if name in arguments))
 
 
 def _reached(customer: Customer, bank: MemoryBank, told: str) -> bool:
