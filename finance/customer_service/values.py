@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
 
-from finance.customer_service.graph import Kind, Slot
+from finance.customer_service.nodes import Kind, Slot
 from finance.customer_service.understood import Entity, Language
 
 NOT = re.compile(r"(\bnot|\binstead of|\brather than|不是|而不是|不要)\s*[€$£¥]?\s*$", re.IGNORECASE)

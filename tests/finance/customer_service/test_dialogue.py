@@ -359,7 +359,8 @@ def test_what_is_not_understood_is_refused_and_then_a_person_is_offered() -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["", "   ", "🙂🎉", "\u0000\u0007", "?" * 1000, "{card} {0} %s", "\u202eabc", "ﾊﾛｰ", "х" * 2000]
+    "text",
+    ["", "   ", "🙂🎉", "\u0000\u0007", "?" * 1000, "{card} {0} %s", "\u202eabc", "ﾊﾛｰ", "х" * 2000, "是" * 1999 + "x"],
 )
 def test_whatever_is_sent_the_session_stands(text: str) -> None:
     talk = Talk()
