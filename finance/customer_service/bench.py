@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from common.evaluation.metrics import wilson
 from common.evaluation.report import Metric, Report, Seconds
 from common.progress import bar
 from common.text.ngrams import Grams
@@ -87,24 +86,25 @@ def few_shot(config: Config) -> Report:
     started = time.perf_counter()
     corpus, test = load(BANKING, config.seed), load_test(BANKING)
     files = frozen(config.backbone)
-    values: dict[str, list[np.ndarray]] = {"ours": [], "n-grams alone": [], "TF-IDF + linear SVM": []}
+    ours: list[Metric] = []
+    others: dict[str, list[float]] = {"n-grams alone": [], "TF-IDF + linear SVM": []}
     for draw in range(DRAWS):
         few = drawn(corpus.train, SHOTS, draw)
         texts = few.text.tolist()
         space = Space.fit(files, texts, min(config.size, len(texts)))
         model = Classifier.kernel(texts, few.intent, config.grams, config.kernel, space)
-        values["ours"].append(right(model, test))
-        grams = Grams(least=1)
-        values["n-grams alone"].append(right(Classifier.linear(texts, few.intent, grams, config.c, draw), test))
-        values["TF-IDF + linear SVM"].append(np.full(1, baseline(few, test, draw)["accuracy"]))
+        ours.append(share(right(model, test), test.known, np.arange(len(test))))
+        plain = Classifier.linear(texts, few.intent, Grams(least=1), config.c, draw)
+        others["n-grams alone"].append(float(right(plain, test).mean()))
+        others["TF-IDF + linear SVM"].append(baseline(few, test, draw)["accuracy"])
     return report_of(
         dataset=BANKING,
         protocol="10-shot",
         simulated=False,
         data_sha256=corpus.sha256,
-        metrics={"accuracy": mean_of(values.pop("ours"))},
+        metrics={"accuracy": mean_of(ours)},
         floor={"accuracy": majority(corpus.train, test)},
-        baselines={name: {"accuracy": float(np.mean([v.mean() for v in some]))} for name, some in values.items()},
+        baselines={name: {"accuracy": float(np.mean(some))} for name, some in others.items()},
         published=published(BANKING, "10-shot"),
         seconds=Seconds(data=0.0, train=time.perf_counter() - started, evaluate=0.0),
     )
@@ -143,21 +143,21 @@ def near(config: Config) -> Report:
     """What is promised of kinds that training has not seen: twenty intents of BANKING77 left out of it altogether."""
     started = time.perf_counter()
     corpus, test = load(BANKING, config.seed), load_test(BANKING)
-    found: dict[str, dict[str, list[np.ndarray]]] = {}
+    found: dict[str, dict[str, list[Metric]]] = {}
     for draw in range(NEAR_DRAWS):
         names = np.unique(corpus.train.intent)
         hidden = np.random.default_rng(draw).choice(names, LEFT_OUT, replace=False)
         rest = corpus.train.rows(~np.isin(corpus.train.intent, hidden))
-        unknown = np.isin(test.intent, hidden)
+        unknown, kind = np.isin(test.intent, hidden), np.unique(test.intent, return_inverse=True)[1]
         for name, settings in {"ours": config, "n-grams alone": config.model_copy(update={"model": "ngram"})}.items():
             fitted = fit(settings, rest, ("en",))
             readings = read(fitted.classifier, test.text.tolist())
             refused = fitted.gates["en"].refuses(np.array([one.score for one in readings]))
             best = np.array([fitted.classifier.intents[int(one.chances.argmax())] for one in readings], dtype=object)
             mine = found.setdefault(name, {"oos_recall": [], "in_scope_refused": [], "answered_right": []})
-            mine["oos_recall"].append(refused[unknown])
-            mine["in_scope_refused"].append(refused[~unknown])
-            mine["answered_right"].append((~refused & (best == test.intent))[~unknown])
+            mine["oos_recall"].append(share(refused, unknown, kind))
+            mine["in_scope_refused"].append(share(refused, ~unknown, np.arange(len(test))))
+            mine["answered_right"].append(share(~refused & (best == test.intent), ~unknown, np.arange(len(test))))
     promised = config.refusal.recall
     return report_of(
         dataset=BANKING,
@@ -167,7 +167,9 @@ def near(config: Config) -> Report:
         metrics={name: mean_of(some) for name, some in found["ours"].items()},
         floor={"oos_recall": promised, "in_scope_refused": promised, "answered_right": 0.0},
         baselines={
-            "n-grams alone": {n: float(np.mean([v.mean() for v in some])) for n, some in found["n-grams alone"].items()}
+            name: {metric: mean_of(some).value for metric, some in values.items()}
+            for name, values in found.items()
+            if name != "ours"
         },
         seconds=Seconds(data=0.0, train=time.perf_counter() - started, evaluate=0.0),
         published=[],
@@ -210,11 +212,10 @@ def majority(train_part: Utterances, test: Utterances) -> float:
     return float((test.intent[test.known] == names[counts.argmax()]).mean())
 
 
-def mean_of(draws: Sequence[np.ndarray]) -> Metric:
-    """The mean of shares over draws, with Wilson's interval for one of them: the same test rows in all."""
-    value, n = float(np.mean([one.mean() for one in draws])), len(draws[0])
-    low, high = wilson(value * n, n)
-    return Metric(value=value, low=float(low), high=float(high), n=n)
+def mean_of(draws: Sequence[Metric]) -> Metric:
+    """The mean over draws, and of their intervals: the same test rows are in all of them."""
+    value, low, high = (float(np.mean([getattr(one, end) for one in draws])) for end in ("value", "low", "high"))
+    return Metric(value=value, low=low, high=high, n=draws[0].n)
 
 
 def milliseconds(model: Classifier, test: Utterances) -> Metric:

@@ -24,5 +24,6 @@ def name_of(intent: str, language: Language) -> str:
 
 def reply(what: str, language: Language, intents: Sequence[str] = ()) -> str:
     """The text `what` of the file, with the intents in words."""
-    names = _texts()["or"][language].join(name_of(intent, language) for intent in intents)
+    between = str(_texts()["or" if what == "clarify" else "and"][language])
+    names = between.join(name_of(intent, language) for intent in intents)
     return str(_texts()[what][language]).format(names=names)

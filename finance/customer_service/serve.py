@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from common.bundle import Bundle
 from common.config import Strict
+from common.llm.writer import LlmSettings, writer
 from finance.customer_service.decide import Decided, decide
 from finance.customer_service.entities import find
 from finance.customer_service.language import LETTER, language_of
 from finance.customer_service.model import Classifier
-from finance.customer_service.reader import read
+from finance.customer_service.reader import SMALL_TALK, read
 from finance.customer_service.refusal import Gate
 from finance.customer_service.replies import reply
+from finance.customer_service.retrieval import Retriever, load_passages
 from finance.customer_service.understood import Entity, Language, Understood
+from finance.customer_service.wording import Answers
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
 
 LONGEST = 1_000
 """Characters of an utterance that is read; a longer one is refused, and so is nothing but its beginning understood."""
@@ -54,6 +60,15 @@ class Named(BaseModel):
     value: str
 
 
+class Cited(BaseModel):
+    """A section of the bank's documents that answers; the reply names its id."""
+
+    id: str
+    title: str
+    text: str
+    score: float = Field(description="share of what was asked that the section is about")
+
+
 class Answer(BaseModel):
     """What was understood, and what to do with it."""
 
@@ -68,6 +83,7 @@ class Answer(BaseModel):
         description="answer: all that is asked for; clarify: what to choose from; else the best"
     )
     entities: list[Named] = Field(description="what the utterance names, read or refused")
+    passages: list[Cited] = Field(description="what the reply rests on; empty where it comes from no document")
     reason: str = Field(description="why this decision, in words")
     reply: str = Field(description="what to say to the customer, in the customer's language")
     p_value: float | None = Field(description="share of requests in scope that are no more certain; null: not read")
@@ -106,6 +122,9 @@ class CustomerServicePredictor:
     ) -> None:
         self.brains = {language: brain for brain in brains for language in brain.gates}
         self.most_asked, self.tasks, self.version, self.simulated = most_asked, tasks, version, simulated
+        retriever = Retriever(load_passages())
+        self._plain = Answers(retriever)
+        self._worded = Answers(retriever, writer(LlmSettings()))
 
     @classmethod
     def load(cls, bundle: Bundle, device: str = "cpu") -> Self:
@@ -127,6 +146,17 @@ class CustomerServicePredictor:
         ordered = tuple(sorted(intents.items(), key=lambda one: -one[1]))
         return Understood(language, ordered, decision, tuple(_entities(text, None)), found.reason)
 
+    def lookup(self, text: str, language: Language) -> str | None:
+        """For the dialogue: a reply from documents with its citations, worded by a language model where one is set."""
+        return self._worded.lookup(text, language)
+
+    @classmethod
+    def routes(cls, predictor: Callable[[], CustomerServicePredictor]) -> APIRouter:
+        """Sessions of dialogues, and the page to talk in one."""
+        from finance.customer_service.routes import dialogue_routes
+
+        return dialogue_routes(predictor)
+
     def _decide(self, text: str) -> tuple[Language, Decided, str]:
         """Language, decision, and the name of the reply."""
         language, unread = self._unread(text)
@@ -147,14 +177,21 @@ class CustomerServicePredictor:
         return language, "" if known in self.brains else "language"
 
     def _answer(self, request: Request, language: Language, found: Decided, said: str) -> Answer:
+        names = [name for name, _ in found.intents]
+        if said == "answer" and names[0] in SMALL_TALK:
+            said = names[0]
+        known = self._plain.answer(request.text, language) if said == "answer" and len(names) == 1 else None
         gate = self.brains[language].gates[language] if language in self.brains else None
         return Answer(
             language=language,
             decision=found.decision,
             intents=[Intent(name=name, score=score) for name, score in found.intents],
             entities=[Named(**asdict(entity)) for entity in _entities(request.text, request.today)],
+            passages=[
+                Cited(**{n: getattr(p, n) for n in Cited.model_fields}) for p in (known.passages if known else ())
+            ],
             reason=found.reason,
-            reply=reply(said, language, [name for name, _ in found.intents]),
+            reply=known.text if known else reply(said, language, names),
             p_value=found.p_value,
             promised_recall=gate.promised if gate else None,
             model=self.version,
