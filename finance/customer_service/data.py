@@ -105,6 +105,16 @@ def part(dataset: str, name: str) -> Utterances:
     return _utterances(_clinc(load_card(dataset), (name,)))
 
 
+def bank_requests() -> Utterances:
+    """CLINC150's test part as requests to our bank: in scope by `tasks.toml`, near in its bank's domains, else far."""
+    card, test, ours = load_card(CLINC), load_test(CLINC), tasks()[CLINC]
+    domains = json.loads(fetch(card)["domains.json"].read_bytes())
+    bank = {*domains["banking"], *domains["credit_cards"]}
+    intent = np.array([ours.get(name, "") for name in test.intent], dtype=object)
+    kind = [f"{'near' if name in bank else 'far'}.{name}" if name else "far" for name in test.intent]
+    return replace(test, intent=intent, kind=np.where(intent == "", np.array(kind, dtype=object), ""))
+
+
 def named_test(dataset: str, seed: int) -> bytes:
     """Which rows the test part has, without opening a published one."""
     if dataset in (BANKING, CLINC):
