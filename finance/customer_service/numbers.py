@@ -18,7 +18,7 @@ _WORD = "|".join(sorted({*UNITS, "hundred", "thousand", "million", "billion"} - 
 WORDS = rf"\b(?:(?:an?|{_WORD})(?:[ -](?:and )?(?:{_WORD})){{1,12}}|{_WORD})\b"
 """A number in English words."""
 FIGURES = (
-    r"(?:(?<![\d.,])(?:\d{1,3}(?:,\d{3}){1,4}(?:\.\d{1,2})?|\d{1,3}(?:\.\d{3}){1,4},\d{1,2}|\d{1,3}(?:\.\d{3}){2,4}"
+    r"(?:(?<![\d.])(?<!\d,)(?:\d{1,3}(?:,\d{3}){1,4}(?:\.\d{1,2})?|\d{1,3}(?:\.\d{3}){1,4},\d{1,2}|\d{1,3}(?:\.\d{3}){2,4}"
     r"|\d{1,12}(?:[.,]\d{1,4})?)(?!\d))"
 )
 """A number in figures, with marks for thousands and decimals."""
