@@ -14,7 +14,16 @@ from common.evaluation.report import Metric, Report, Seconds
 from common.progress import bar
 from common.text.ngrams import Grams
 from finance.customer_service.config import Config
-from finance.customer_service.data import BANKING, CLINC, Utterances, bank_requests, load, load_test, part, published
+from finance.customer_service.data import (
+    BANKING,
+    CLINC,
+    Utterances,
+    bank_requests,
+    clinc_part,
+    load,
+    load_test,
+    published,
+)
 from finance.customer_service.evaluate import baseline, evaluate, floor, judge, measured, report_of, share, slices
 from finance.customer_service.fit import Spaces, classifier, fit
 from finance.customer_service.model import NONE, Classifier
@@ -116,7 +125,7 @@ def few_shot(config: Config) -> Report:
 def clinc(config: Config) -> Report:
     """CLINC150 as published: a class for the 100 out-of-scope rows, the threshold chosen on validation."""
     started = time.perf_counter()
-    corpus, learnt, valid, test = load(CLINC), part(CLINC, "train"), part(CLINC, "val"), load_test(CLINC)
+    corpus, learnt, valid, test = load(CLINC), clinc_part("train"), clinc_part("val"), load_test(CLINC)
     loaded = time.perf_counter()
     model = classifier(config, learnt, np.ones(len(learnt), bool), Spaces(config, learnt, ("en",)))
     trained = time.perf_counter()
