@@ -19,7 +19,7 @@ from finance.customer_service.data import (
     BANKING,
     CLINC,
     Utterances,
-    bank_requests,
+    as_tasks,
     clinc_part,
     load,
     load_test,
@@ -48,7 +48,7 @@ def bench(config: Config, preset: str) -> list[Report]:
     """One report per data set and protocol; other presets than `reference` give the report of their own bundle."""
     if preset != "reference":
         return [evaluate(train(config))[0].model_copy(update={"preset": preset})]
-    pure = config.model_copy(update={"chinese": "", "small_talk": False})
+    pure = config.model_copy(update={"chinese": "", "tasks": False})
     rows: dict[str, Callable[[Config], Report]] = {
         "BANKING77": full,
         "10-shot": few_shot,
@@ -203,7 +203,7 @@ def real_requests(config: Config) -> Report:
     started = time.perf_counter()
     bundle = train(Config(seed=config.seed))
     trained = time.perf_counter()
-    test, predictor = bank_requests(), CustomerServicePredictor.load(bundle)
+    test, predictor = as_tasks(CLINC, load_test(CLINC)), CustomerServicePredictor.load(bundle)
     judged = judge(predictor.predict([Request(text=text) for text in test.text]), test)
     learnt = load(SIMULATED, config.seed).train
     return report_of(
