@@ -13,17 +13,31 @@ import numpy as np
 from common.evaluation.report import Metric, Report, Seconds
 from common.progress import bar
 from common.text.ngrams import Grams
+from finance.customer_service.acts_report import evaluate_acts
 from finance.customer_service.config import Config
-from finance.customer_service.data import BANKING, CLINC, Utterances, load, load_test, part, published
-from finance.customer_service.evaluate import baseline, evaluate, report_of, share
+from finance.customer_service.data import (
+    BANKING,
+    CLINC,
+    Utterances,
+    as_tasks,
+    clinc_part,
+    load,
+    load_test,
+    published,
+)
+from finance.customer_service.evaluate import baseline, evaluate, floor, judge, measured, report_of, share, slices
 from finance.customer_service.fit import Spaces, classifier, fit
 from finance.customer_service.model import NONE, Classifier
 from finance.customer_service.reader import read, sureness
+from finance.customer_service.replies import name_of
+from finance.customer_service.serve import CustomerServicePredictor, Request
+from finance.customer_service.simulator import SIMULATED
 from finance.customer_service.space import Space, frozen
+from finance.customer_service.star import evaluate_star
 from finance.customer_service.train import train
 
-SHOTS, DRAWS = 10, 5
-"""Texts of each intent, and how often they are drawn."""
+SHOTS, DRAWS, GUESSED_RIDGE = 10, 3, 1.0
+"""Texts of each intent, how often they are drawn, and the ridge of a model that learns from guessed labels too."""
 LEFT_OUT, NEAR_DRAWS = 20, 2
 """Intents that training does not see, and how often these are drawn."""
 VALID_RECALL = 0.91
@@ -35,13 +49,16 @@ def bench(config: Config, preset: str) -> list[Report]:
     """One report per data set and protocol; other presets than `reference` give the report of their own bundle."""
     if preset != "reference":
         return [evaluate(train(config))[0].model_copy(update={"preset": preset})]
-    pure = config.model_copy(update={"chinese": "", "small_talk": False})
+    pure = config.model_copy(update={"chinese": "", "tasks": False})
     rows: dict[str, Callable[[Config], Report]] = {
         "BANKING77": full,
         "10-shot": few_shot,
         "CLINC150": clinc,
         "near": near,
         "held out": held_out,
+        "real requests": real_requests,
+        "CrossWOZ": lambda config: evaluate_acts(preset, config.seed),
+        "STAR": lambda config: evaluate_star(preset, config.seed),
     }
     found = []
     with bar("protocols", len(rows)) as advance:
@@ -82,19 +99,33 @@ def full(config: Config) -> Report:
 
 
 def few_shot(config: Config) -> Report:
-    """Ten texts of each intent, drawn five times: without any other text, and n-grams alone."""
+    """Ten texts of each intent and its name, drawn three times; the rest of train.csv helps without its labels.
+
+    Without that rest, and with n-grams alone, as baselines.
+    """
+    from common.text.self_training import chances_of_unlabelled  # needs torch
+
     started = time.perf_counter()
     corpus, test = load(BANKING, config.seed), load_test(BANKING)
     files = frozen(config.backbone)
     ours: list[Metric] = []
-    others: dict[str, list[float]] = {"n-grams alone": [], "TF-IDF + linear SVM": []}
+    others: dict[str, list[float]] = {"ten texts alone": [], "n-grams alone": [], "TF-IDF + linear SVM": []}
     for draw in range(DRAWS):
         few = drawn(corpus.train, SHOTS, draw)
-        texts = few.text.tolist()
-        space = Space.fit(files, texts, min(config.size, len(texts)))
-        model = Classifier.kernel(texts, few.intent, config.grams, config.kernel, space)
+        rest = sorted(set(corpus.train.text) - set(few.text))
+        names, labels = np.unique(few.intent, return_inverse=True)
+        texts = [*few.text, *(name_of(name, "en") for name in names)]
+        labels = np.concatenate([labels, np.arange(len(names))])
+        chances = chances_of_unlabelled(config.backbone, texts, labels, rest, seed=draw)
+        guessed = np.concatenate([labels, chances.argmax(axis=1)])
+        everything, surely = [*texts, *rest], config.kernel.model_copy(update={"ridge": GUESSED_RIDGE})
+        space = Space.fit(files, everything, config.size)
+        model = Classifier.kernel(everything, names[guessed], config.grams, surely, space)
         ours.append(share(right(model, test), test.known, np.arange(len(test))))
-        plain = Classifier.linear(texts, few.intent, Grams(least=1), config.c, draw)
+        few_texts = few.text.tolist()
+        alone = Classifier.kernel(few_texts, few.intent, config.grams, config.kernel, space)
+        others["ten texts alone"].append(float(right(alone, test).mean()))
+        plain = Classifier.linear(few_texts, few.intent, Grams(least=1), config.c, draw)
         others["n-grams alone"].append(float(right(plain, test).mean()))
         others["TF-IDF + linear SVM"].append(baseline(few, test, draw)["accuracy"])
     return report_of(
@@ -113,7 +144,7 @@ def few_shot(config: Config) -> Report:
 def clinc(config: Config) -> Report:
     """CLINC150 as published: a class for the 100 out-of-scope rows, the threshold chosen on validation."""
     started = time.perf_counter()
-    corpus, learnt, valid, test = load(CLINC), part(CLINC, "train"), part(CLINC, "val"), load_test(CLINC)
+    corpus, learnt, valid, test = load(CLINC), clinc_part("train"), clinc_part("val"), load_test(CLINC)
     loaded = time.perf_counter()
     model = classifier(config, learnt, np.ones(len(learnt), bool), Spaces(config, learnt, ("en",)))
     trained = time.perf_counter()
@@ -179,6 +210,29 @@ def near(config: Config) -> Report:
 def held_out(config: Config) -> Report:
     """Simulated customers in both languages: phrases and kinds of requests that training has not seen."""
     return evaluate(train(Config(seed=config.seed)))[0]
+
+
+def real_requests(config: Config) -> Report:
+    """The model of simulated customers before real requests: those of CLINC150's test part that are a bank's, and all
+    others, near and far."""
+    started = time.perf_counter()
+    bundle = train(Config(seed=config.seed))
+    trained = time.perf_counter()
+    test, predictor = as_tasks(CLINC, load_test(CLINC)), CustomerServicePredictor.load(bundle)
+    judged = judge(predictor.predict([Request(text=text) for text in test.text]), test)
+    learnt = load(SIMULATED, config.seed).train
+    return report_of(
+        dataset=CLINC,
+        protocol="simulated-to-bank",
+        simulated=True,
+        data_sha256=load(CLINC).sha256,
+        metrics=measured(judged, test),
+        floor=floor(learnt, test, predictor),
+        baselines={"TF-IDF + linear SVM": baseline(learnt, test, config.seed)},
+        slices=slices(judged, test),
+        published=[],
+        seconds=Seconds(data=0.0, train=trained - started, evaluate=time.perf_counter() - trained),
+    )
 
 
 def right(model: Classifier, test: Utterances) -> np.ndarray:
