@@ -103,7 +103,10 @@ class MemoryBank:
         return {"arrival": (self.today + timedelta(days=5)).isoformat()}
 
     def _find_transfer(self, customer: str, amount: str, date: str) -> dict[str, str]:
-        status = self.transfers.get((customer, f"{Decimal(amount):.2f}"))
+        figure, currency = _money(amount)
+        status = self.transfers.get((customer, f"{figure:.2f}"))
+        if currency not in ("", self.balances[customer][1]):
+            status = None
         if status is None:
             raise BankError("not_found")
         return {"status": status, "arrival": (self.today + timedelta(days=1)).isoformat()}
@@ -112,9 +115,12 @@ class MemoryBank:
         last = self._own(customer, card)
         if self.cards[last][1] == "blocked":
             raise BankError("card_blocked")
-        if Decimal(amount) > 5000:
+        figure, currency = _money(amount)
+        if currency not in ("", self.balances[customer][1]):
+            raise BankError("other_currency")
+        if figure > 5000:
             raise BankError("too_high")
-        self.limits[last] = Decimal(amount)
+        self.limits[last] = figure
         return {}
 
     def _open_dispute(
@@ -135,3 +141,8 @@ class MemoryBank:
 
     def _hand_over(self, customer: str, summary: str) -> dict[str, str]:
         return {"reference": f"H-{next(self._handed_over)}"}
+
+
+def _money(amount: str) -> tuple[Decimal, str]:
+    figure, _, currency = amount.partition(" ")
+    return Decimal(figure), currency

@@ -75,6 +75,7 @@ function show(answer) {
   }
   for (const text of answer.texts) add(text, "", answer.language);
   offer(answer.ended ? [] : answer.options, say);
+  at("log").scrollTop = at("log").scrollHeight;
   if (answer.ended) at("busy").textContent = WORDS[language].over;
 }
 

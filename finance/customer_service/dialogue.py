@@ -12,7 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from finance.customer_service.graph import FALLBACK, Confirm, Form, Slot, Tasks
+from finance.customer_service.graph import FALLBACK, Tasks
+from finance.customer_service.nodes import Confirm, Form, Slot
+from finance.customer_service.signals import Signals, is_question, language_after, numbered
 from finance.customer_service.state import Frame, Reply, State
 from finance.customer_service.understood import Entity, Language, Understood
 from finance.customer_service.values import fault, plain, read, shown
@@ -24,13 +26,6 @@ DEEPEST = 3
 """Tasks that may wait for one another, without the check of identity."""
 REFUSALS = 2
 """In a row, before a person is offered."""
-QUESTION = re.compile(
-    r"[?？]\s*$|^(what|how|when|where|why|which|can|could|do|does|is|are)\b|吗|呢|多少|怎么|什么|哪|几点", re.IGNORECASE
-)
-CJK = re.compile(r"[\u3400-\u9fff]")
-LATIN = re.compile(r"[A-Za-z]{2,}")
-FILLERS = re.compile(r"\bplease\b|请|吧|啊|呀|哦|呢")
-SIGNALS = ("person", "cancel", "yes", "no", "bye", "thanks", "hello")
 
 
 class Dialogue:
@@ -40,8 +35,7 @@ class Dialogue:
         self, tasks: Tasks, understand: Callable[[str], Understood], services: Services, *, strict: bool = False
     ) -> None:
         self.tasks, self.understand, self.services, self.strict = tasks, understand, services, strict
-        words = tasks.phrases.words
-        self._signals = {name: _spoken((*words[name].en, *words[name].zh)) for name in SIGNALS}
+        self._signals = Signals(tasks.phrases.words)
 
     def begin(self, language: Language = "en") -> tuple[State, Reply]:
         """A new dialogue and its greeting."""
@@ -61,10 +55,10 @@ class Dialogue:
         if state.ended:
             return state, self._replied(walk, "over")
         understood = self.understand(text)
-        state.language = _language(text, understood, state.language)
+        state.language = language_after(text, understood, state.language)
         secret = walk.slot is not None and walk.slot.secret
         state.said = [*state.said, "•••" if secret else self.services.mask(text)[:200]][-MOST_SAID:]
-        signal = self.signal(text)
+        signal = self._signals.of(text)
         wishes = self._wishes(understood)
         if signal == "person" or (wishes[:1] == ["handoff"] and not (walk.slot and walk.slot.kind == "text")):
             walk.hand_over(self.tasks.phrases.say["asked"].of(state.language))
@@ -74,13 +68,6 @@ class Dialogue:
             self._idle(walk, text, signal, understood, wishes)
         walk.run()
         return state, self._replied(walk)
-
-    def signal(self, text: str) -> str:
-        """Which of `SIGNALS` the whole message is; a "no" may be followed by more, a yes must stand alone."""
-        said = plain(FILLERS.sub(" ", plain(text)))
-        found = next((name for name, spoken in self._signals.items() if spoken.fullmatch(said)), "")
-        first = re.split(r"[,，.。!！;；]", said)[0]
-        return found or ("no" if self._signals["no"].fullmatch(first) else "")
 
     # In a task
 
@@ -106,7 +93,7 @@ class Dialogue:
                 self._again(walk, frame, node.attempts, node.gave_up, "yes_or_no")
         elif isinstance(node, Form):
             slot = graph.slots[frame.waiting]
-            asks = bool(other and QUESTION.search(text.strip()))
+            asks = bool(other) and is_question(text)
             silent = asks or (signal and slot.kind != "choice")
             value = None if silent else read(slot, text, understood.entities, walk.state.language, asked=True)
             if value is not None and (wrong := fault(slot, value, self.services.today())):
@@ -148,7 +135,11 @@ class Dialogue:
             if name not in frame.slots or slot.kind == "text" or (asked and asked.kind == slot.kind):
                 continue
             value = read(slot, text, entities, language, asked=False)
-            if value is None or value == frame.slots[name]:
+            if value is None:
+                continue
+            if slot.kind == "amount" and " " not in value:  # who corrects the figure means the same currency
+                value = " ".join([value, *frame.slots[name].split()[1:]])
+            if value == frame.slots[name]:
                 continue
             found, title = True, slot.title.of(language)
             if name in frame.used:
@@ -197,7 +188,7 @@ class Dialogue:
         ):
             state.offered = options[:3]
             labels = [self.tasks.phrases.intents[name].of(state.language) for name in state.offered]
-            walk.say("which", options=_numbered(labels, state.language))
+            walk.say("which", options=numbered(labels, state.language))
         else:
             state.refused = refused + 1
             titles = [walk.title(task) for task in dict.fromkeys(self.tasks.by_intent.values()) if task != "handoff"]
@@ -288,23 +279,5 @@ class Dialogue:
         return [(words[name].en if language == "en" else words[name].zh)[0] for name in ("yes", "no")]
 
 
-def _language(text: str, understood: Understood, before: Language) -> Language:
-    """That of the message; digits and signs alone change nothing, nor does a Latin word in Chinese."""
-    if CJK.search(text) or LATIN.search(text):
-        return understood.language
-    return before
-
-
 def _digits(value: str) -> str:
     return re.sub(r"\D", "", value)
-
-
-def _spoken(words: Sequence[str]) -> re.Pattern[str]:
-    """One or more of these words and nothing else; Chinese ones need nothing between them."""
-    either = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
-    return re.compile(rf"(?:(?:{either})(?:[\s,.!;，。！；、]+|$|(?<=[\u3400-\u9fff])))+")
-
-
-def _numbered(labels: Sequence[str], language: Language) -> str:
-    joint = "；" if language == "zh" else "; "
-    return joint.join(f"{place}) {label}" for place, label in enumerate(labels, 1))

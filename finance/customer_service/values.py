@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
 
-from finance.customer_service.graph import Kind, Slot
+from finance.customer_service.nodes import Kind, Slot
 from finance.customer_service.understood import Entity, Language
 
 NOT = re.compile(r"(\bnot|\binstead of|\brather than|不是|而不是|不要)\s*[€$£¥]?\s*$", re.IGNORECASE)
@@ -37,14 +37,23 @@ def read(slot: Slot, text: str, entities: Sequence[Entity], language: Language, 
     if slot.kind != "code":
         found = [one for one in entities if one.kind == slot.kind]
         kept = [one for one in found if not NOT.search(text[: one.start])]
-        if kept or found:
-            return (kept or found)[0].value
+        if found:
+            one = (kept or found)[0]
+            return f"{one.value} {_currency(one, entities)}".strip() if slot.kind == "amount" else one.value
     if not asked:
         return None
     if LETTER.search(text):  # a number among words may be something else's
         for one in (one for one in entities if one.kind != "amount"):
             text = text[: one.start] + " " * (one.end - one.start) + text[one.end :]
     return _bare(slot, unicodedata.normalize("NFKC", text))
+
+
+def _currency(amount: Entity, entities: Sequence[Entity]) -> str:
+    """The currency that stands beside an amount; empty: none, so that of the account."""
+    beside = (one for one in entities if one.kind == "currency")
+    return next(
+        (one.value for one in beside if -2 <= one.start - amount.end <= 2 or 0 <= amount.start - one.end <= 2), ""
+    )
 
 
 def _choice(slot: Slot, text: str, language: Language) -> str | None:
@@ -88,7 +97,7 @@ def fault(slot: Slot, value: str, today: date) -> str:
     """Which phrase says what is wrong with a value; empty: nothing."""
     if slot.kind == "amount":
         try:
-            amount = Decimal(value)
+            amount = Decimal(value.partition(" ")[0])
         except InvalidOperation:
             return "out_of_range"
         return "" if Decimal(str(slot.least)) <= amount <= Decimal(str(slot.most)) else "out_of_range"
@@ -108,8 +117,8 @@ def shown(kind: Kind, value: str, language: Language) -> str:
     if kind == "account":
         return f"•••• {value[-4:]}" if language == "en" else f"尾号{value[-4:]}"
     if kind == "amount":
-        amount = Decimal(value)
-        return f"{amount:,.2f}"
+        amount, _, currency = value.partition(" ")
+        return f"{Decimal(amount):,.2f} {currency}".strip()
     if kind == "date":
         day = date.fromisoformat(value)
         return f"{day:%-d %B %Y}" if language == "en" else f"{day.year}年{day.month}月{day.day}日"

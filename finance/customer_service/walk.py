@@ -13,21 +13,18 @@ from dataclasses import dataclass
 from datetime import date
 
 from finance.customer_service.bank import Bank, BankError
-from finance.customer_service.graph import (
-    HANDOFF,
-    IDENTITY,
+from finance.customer_service.graph import HANDOFF, IDENTITY, Graph, Tasks
+from finance.customer_service.nodes import (
     Branch,
     Call,
     Confirm,
     Form,
-    Graph,
     Handoff,
     Identify,
     Lookup,
     Retry,
     Say,
     Slot,
-    Tasks,
     Text,
 )
 from finance.customer_service.state import Frame, State

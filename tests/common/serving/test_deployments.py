@@ -53,6 +53,17 @@ def test_swap_and_rollback(client: TestClient) -> None:
     assert [one["champion"] for one in client.get("/v1/deployments").json()] == [swapped["champion"]]
 
 
+def test_a_websocket_outlives_a_swap(client: TestClient) -> None:
+    with client.websocket_connect("/v1/adder/offsets") as socket:
+        seen = []
+        for swap in (False, True):
+            if swap:
+                client.post(f"{AT}/swap", json={"bundle": "v2"})
+            socket.send_text("which?")
+            seen.append(socket.receive_json())
+    assert seen == [1, 2]
+
+
 def test_a_promotion_outlives_the_process(client: TestClient, bundles: Path) -> None:
     client.post(f"{AT}/swap", json={"bundle": "v2"})
     with TestClient(create_app("toy", systems=[SYSTEM])) as again:

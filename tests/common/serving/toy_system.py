@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field
 
 from common.bundle import Bundle, save_bundle
@@ -67,6 +68,13 @@ class Adder:
         @router.get("/offset")
         async def offset() -> int:
             return get_predictor().offset
+
+        @router.websocket("/offsets")
+        async def offsets(socket: WebSocket) -> None:
+            await socket.accept()
+            with suppress(WebSocketDisconnect):
+                while await socket.receive_text():
+                    await socket.send_json(get_predictor().offset)
 
         @router.post("/add")
         async def add(body: Ask, request: Request) -> Answer:

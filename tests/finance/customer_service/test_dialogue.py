@@ -136,14 +136,27 @@ def test_corrections_before_the_yes() -> None:
     talk = Talk()
     talk.say("change the limit of my card ending 1234 to 500 euros")
     talk.identify()
-    assert "limit of the card •• 1234 to 500.00" in talk.text
+    assert "limit of the card •• 1234 to 500.00 EUR" in talk.text
     talk.say("no, not 500 euros but 800 euros")
-    assert talk.reply.texts[0] == "I have changed the daily limit to 800.00."
+    assert talk.reply.texts[0] == "I have changed the daily limit to 800.00 EUR."
     talk.say("and it is the card ending 5678")
-    assert "limit of the card •• 5678 to 800.00" in talk.text
+    assert "limit of the card •• 5678 to 800.00 EUR" in talk.text
     talk.say("yes")
     assert talk.bank.limits["5678"] == 800
     assert talk.bank.limits["1234"] == 500
+
+
+def test_a_corrected_figure_keeps_its_currency_and_another_currency_is_told() -> None:
+    talk = Talk()
+    talk.say("把尾号1234的卡限额改为3000元")
+    talk.identify()
+    assert "每日限额调整为3,000.00 CNY吗" in talk.text
+    talk.say("no, make it 3500")
+    assert "the daily limit of the card •• 1234 to 3,500.00 CNY?" in talk.text
+    talk.say("是的")
+    assert talk.reply.texts == ["这张卡的限额不以该货币计算。", "新的每日限额是多少？"]
+    talk.say("€350", "是的")
+    assert talk.bank.limits["1234"] == 350
 
 
 def test_a_correction_while_something_else_is_asked() -> None:
@@ -239,7 +252,7 @@ def test_a_person_at_any_time_with_a_summary_that_names_nobody() -> None:
     summary = arguments["summary"]
     assert summary.startswith("the customer asked for a person\nidentity confirmed\nchanging the limit of a card:")
     assert "  card: •• 1111" in summary
-    assert "  daily limit: 500.00" in summary
+    assert "  daily limit: 500.00 EUR" in summary
     for private in ("4111111111111111", "62220001", "1990-04-12", "246810"):
         assert private not in summary
     assert "> change the limit of my card [CARD] to 500 euros" in summary
@@ -346,7 +359,8 @@ def test_what_is_not_understood_is_refused_and_then_a_person_is_offered() -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["", "   ", "🙂🎉", "\u0000\u0007", "?" * 1000, "{card} {0} %s", "\u202eabc", "ﾊﾛｰ", "х" * 2000]
+    "text",
+    ["", "   ", "🙂🎉", "\u0000\u0007", "?" * 1000, "{card} {0} %s", "\u202eabc", "ﾊﾛｰ", "х" * 2000, "是" * 1999 + "x"],
 )
 def test_whatever_is_sent_the_session_stands(text: str) -> None:
     talk = Talk()
@@ -365,7 +379,8 @@ def test_braces_and_orders_in_free_text_are_only_text() -> None:
     talk.say("1234", "49.90 EUR", "2026-11-20", "charged twice", details)
     assert talk.reply.awaits == "yes"
     assert (
-        talk.text == "Shall I dispute the payment of 49.90 on 20 November 2026 with the card •• 1234 (charged twice)?"
+        talk.text
+        == "Shall I dispute the payment of 49.90 EUR on 20 November 2026 with the card •• 1234 (charged twice)?"
     )
     talk.say("yes")
     assert talk.bank.log[-1][2]["details"] == details

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from finance.customer_service.graph import FOLDER, Call, Form, GraphError, Text, load_tasks, targets
+from finance.customer_service.graph import FOLDER, GraphError, load_tasks
+from finance.customer_service.nodes import Call, Form, Text, targets
 
 TEXT = {"en": "x", "zh": "x"}
 

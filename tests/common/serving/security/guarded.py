@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.testclient import TestClient
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
+from common.errors import RequestError
 from common.serving.metrics import Metrics
 from common.serving.observe import Observe, Record
 from common.serving.problems import install
@@ -83,6 +84,18 @@ def make_app(settings: Settings) -> FastAPI:
         await socket.send_json({"caller": socket.state.caller})
         with suppress(WebSocketDisconnect):
             await socket.send_text(await socket.receive_text())
+
+    @own.websocket("/talk")
+    async def talk(socket: WebSocket) -> None:
+        await socket.accept()
+        with suppress(WebSocketDisconnect):
+            while await socket.receive_text():
+                try:
+                    await socket.state.charge()
+                except RequestError as error:
+                    await socket.send_json(error.status)
+                else:
+                    await socket.send_json(200)
 
     app.include_router(own, prefix="/v1/adder")
     gate.policy.allow_own("toy.adder", "/v1/adder", own.routes)

@@ -181,6 +181,16 @@ def test_websockets_are_guarded(service: Service) -> None:
             assert denied.value.status_code == status
 
 
+def test_each_message_of_a_websocket_can_be_charged(service: Service) -> None:
+    headers = service.key("predict:adder", rate=0.1, burst=3)
+    with service.client() as client, client.websocket_connect("/v1/adder/talk", headers=headers) as socket:
+        answers = []
+        for _ in range(4):
+            socket.send_text("more")
+            answers.append(socket.receive_json())
+    assert answers == [200, 200, 429, 429]
+
+
 def test_429_says_when_to_come_back_and_others_are_not_held_up(service: Service) -> None:
     first, second = service.key("admin", rate=0.1, burst=3), service.key("admin")
     with service.client() as client:
