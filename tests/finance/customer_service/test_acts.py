@@ -131,8 +131,7 @@ def test_f1_counts_acts() -> None:
 
 def test_files_of_crosswoz_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "val.json.zip"
-    monkeypatch.setattr(acts_data, "load_card", lambda name: name)
-    monkeypatch.setattr(acts_data, "fetch", lambda card: {"val.json.zip": path})
+    monkeypatch.setattr(acts_data, "paths", lambda name: {"val.json.zip": path})
     message = {"role": "usr", "content": "谢谢", "dialog_act": [["General", "thank", "none", "none"]]}
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("val.json", json.dumps({"1": {"messages": [message]}}))
