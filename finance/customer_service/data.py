@@ -25,7 +25,6 @@ from finance.customer_service.simulator import SIMULATED, Said, phrases, simulat
 
 BANKING, CLINC = "service-banking77", "service-clinc150"
 OUT_OF_SCOPE = ("", "oos", "out_of_scope")
-SMALL_TALK = ("greeting", "thanks", "handoff")
 TEST_SHARE = 0.2
 """Of the rows of a file of one's own."""
 
@@ -104,14 +103,16 @@ def clinc_part(name: str) -> Utterances:
     return _utterances(_clinc(name))
 
 
-def bank_requests() -> Utterances:
-    """CLINC150's test part as requests to our bank: in scope by `tasks.toml`, near in its bank's domains, else far."""
-    test, ours = load_test(CLINC), tasks()[CLINC]
-    domains = json.loads(paths(CLINC)["domains.json"].read_bytes())
-    bank = {*domains["banking"], *domains["credit_cards"]}
-    intent = np.array([ours.get(name, "") for name in test.intent], dtype=object)
-    kind = [f"{'near' if name in bank else 'far'}.{name}" if name else "far" for name in test.intent]
-    return replace(test, intent=intent, kind=np.where(intent == "", np.array(kind, dtype=object), ""))
+def as_tasks(dataset: str, data: Utterances) -> Utterances:
+    """Utterances of a published set with our intents, by `tasks.toml`; others are near, or far outside of a bank."""
+    ours = tasks()[dataset]
+    bank = set(data.intent[data.known])
+    if dataset == CLINC:
+        domains = json.loads(paths(CLINC)["domains.json"].read_bytes())
+        bank = {*domains["banking"], *domains["credit_cards"]}
+    intent = np.array([ours.get(name, "") for name in data.intent], dtype=object)
+    kind = [f"{'near' if name in bank else 'far'}.{name}" if name else "far" for name in data.intent]
+    return replace(data, intent=intent, kind=np.where(intent == "", np.array(kind, dtype=object), ""))
 
 
 def named_test(dataset: str, seed: int) -> bytes:
@@ -119,12 +120,6 @@ def named_test(dataset: str, seed: int) -> bytes:
     if dataset in (BANKING, CLINC):
         return data_sha256(load_card(dataset)).encode()
     return "\n".join(load_test(dataset, seed).text).encode()
-
-
-def small_talk(seed: int, language: str) -> Utterances:
-    """Simulated greetings, thanks and calls for a person, to train with."""
-    said = [one for one in simulate(seed, test=False) if one.language == language and one.intent in SMALL_TALK]
-    return _simulated(said)
 
 
 @cache

@@ -10,8 +10,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from common.text.onnx_encoder import OnnxEncoder
-from common.text.tokens import Tokens
-from finance.customer_service.space import LONGEST
+from finance.customer_service.space import backbone_of, opened
 
 if TYPE_CHECKING:
     from finance.customer_service.config import Config
@@ -40,16 +39,12 @@ class Head:
     @classmethod
     def of(cls, files: Mapping[str, bytes], arrays: Mapping[str, np.ndarray]) -> Head:
         """What a bundle keeps."""
-        graph, tokenizer = (files[name] for name in FILES)
-        encoder = OnnxEncoder(graph, Tokens(tokenizer, longest=LONGEST))
-        return cls(encoder, {}, arrays["head_weight"], arrays["head_bias"])
+        return cls(opened(files, FILES), {}, arrays["head_weight"], arrays["head_bias"])
 
 
 def tuned(config: Config, texts: Sequence[str], labels: np.ndarray) -> Head:
     """Tune the backbone on texts and labels, object (texts,), an empty one out of scope."""
-    from common.text.encoder import load_encoder
     from common.text.export import export_onnx
-    from common.text.hub import resolve
     from common.text.tune import Tuning, tune
     from common.training.loop import Optimisation
 
@@ -66,12 +61,9 @@ def tuned(config: Config, texts: Sequence[str], labels: np.ndarray) -> Head:
         outliers=how.outliers if outside else 0.0,
         optimisation=rate,
     )
-    encoder = load_encoder(config.backbone, longest=LONGEST)
+    encoder, tokenizer = backbone_of(config.backbone)
     model, _ = tune(encoder, [texts[row] for row in rows], place[rows], settings, seed=config.seed)
     weight, bias = (model.scale * part.detach().cpu().numpy() for part in (model.head.weight, model.head.bias))
     order = (np.arange(len(classes)) - outside) % len(classes)
-    files = dict(
-        zip(FILES, (export_onnx(encoder), (resolve(config.backbone) / "tokenizer.json").read_bytes()), strict=True)
-    )
-    tokens = Tokens(files[FILES[1]], longest=LONGEST)
-    return Head(OnnxEncoder(files[FILES[0]], tokens), files, weight[order], bias[order])
+    files = dict(zip(FILES, (export_onnx(encoder), tokenizer), strict=True))
+    return Head(opened(files, FILES), files, weight[order], bias[order])

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.errors import ModelUnavailable
 from common.text.onnx_encoder import OnnxEncoder
 from common.text.tokens import Tokens
+
+if TYPE_CHECKING:
+    from common.text.encoder import Encoder
 
 LONGEST = 64
 """Tokens of an utterance that are read."""
@@ -31,15 +36,12 @@ class Space:
     @classmethod
     def of(cls, files: Mapping[str, bytes], arrays: Mapping[str, np.ndarray]) -> Space:
         """What a bundle keeps."""
-        graph, tokenizer = (files[name] for name in FILES)
-        return cls(OnnxEncoder(graph, Tokens(tokenizer, longest=LONGEST)), {}, arrays["mean"], arrays["axes"])
+        return cls(opened(files, FILES), {}, arrays["mean"], arrays["axes"])
 
     @classmethod
     def fit(cls, files: Mapping[str, bytes], texts: Sequence[str], size: int) -> Space:
         """Principal directions of the layers of texts, without labels; the texts are known then."""
-        graph, tokenizer = (files[name] for name in FILES)
-        encoder = OnnxEncoder(graph, Tokens(tokenizer, longest=LONGEST))
-        distinct = list(dict.fromkeys(texts))
+        encoder, distinct = opened(files, FILES), list(dict.fromkeys(texts))
         layers = _joined(encoder, distinct)
         mean = layers.mean(axis=0)
         centred = layers - mean
@@ -61,12 +63,28 @@ class Space:
 
 def frozen(backbone: str) -> dict[str, bytes]:
     """The files of a backbone as it comes; raises what `common.text.hub.resolve` raises."""
-    from common.text.encoder import load_encoder
     from common.text.export import export_onnx
+
+    encoder, tokenizer = backbone_of(backbone)
+    return dict(zip(FILES, (export_onnx(encoder, layers=True), tokenizer), strict=True))
+
+
+def backbone_of(name: str) -> tuple[Encoder, bytes]:
+    """An encoder and its `tokenizer.json`. Raises `ModelUnavailable` also for one that reads less than `LONGEST`."""
+    from common.text.encoder import load_encoder
     from common.text.hub import resolve
 
-    tokenizer = (resolve(backbone) / "tokenizer.json").read_bytes()
-    return dict(zip(FILES, (export_onnx(load_encoder(backbone, longest=LONGEST), layers=True), tokenizer), strict=True))
+    encoder = load_encoder(name, longest=LONGEST)
+    if encoder.tokens.longest < LONGEST:
+        got = f"{encoder.tokens.longest} tokens"
+        raise ModelUnavailable("reads too little of a text", where=name, got=got, expected=f"at least {LONGEST}")
+    return encoder, (resolve(name) / "tokenizer.json").read_bytes()
+
+
+def opened(files: Mapping[str, bytes], names: Sequence[str]) -> OnnxEncoder:
+    """The encoder of a graph and a tokenizer."""
+    graph, tokenizer = (files[name] for name in names)
+    return OnnxEncoder(graph, Tokens(tokenizer, longest=LONGEST))
 
 
 def _joined(encoder: OnnxEncoder, texts: Sequence[str]) -> np.ndarray:

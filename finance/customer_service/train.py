@@ -12,8 +12,9 @@ from common.evaluation.stability import reference_histogram
 from common.files import sha256
 from finance.customer_service import SYSTEM
 from finance.customer_service.config import Config
-from finance.customer_service.data import Corpus, Utterances, joined, load, named_test, small_talk, tasks
+from finance.customer_service.data import Corpus, Utterances, as_tasks, joined, load, named_test, tasks
 from finance.customer_service.fit import Fitted, fit
+from finance.customer_service.simulator import SIMULATED
 
 EXAMPLES = 4
 """Golden requests of each language, besides the odd ones."""
@@ -30,13 +31,16 @@ def train(config: Config) -> Bundle:
 def sources(config: Config) -> dict[tuple[str, ...], Corpus]:
     """By the languages it is for: the one set, or one of each language."""
     corpus = load(config.dataset, config.seed)
-    if config.small_talk:
-        corpus = replace(corpus, train=joined([corpus.train, small_talk(config.seed, "en")]), simulated=True)
+    if config.tasks:
+        simulated = load(SIMULATED, config.seed).train
+        both = [as_tasks(config.dataset, corpus.train), simulated.rows(simulated.language == "en")]
+        corpus = replace(corpus, train=joined(both), simulated=True)
     if not config.chinese:
         languages = tuple(sorted(set(corpus.train.language)))
         if config.model == "ngram" or set(languages) <= set(config.encoder_languages):
             return {languages: corpus}
-        return {(language,): corpus for language in languages}
+        own = {x: corpus.train.language == x for x in languages if x in config.encoder_languages}
+        return {(x,): replace(corpus, train=corpus.train.rows(own[x])) if x in own else corpus for x in languages}
     return {("en",): corpus, ("zh",): load(config.chinese, config.seed)}
 
 
@@ -66,7 +70,7 @@ def _save(config: Config, corpora: dict[tuple[str, ...], Corpus], fitted: list[F
                 }
                 for one in fitted
             ],
-            "tasks": tasks().get(config.dataset, {}),
+            "tasks": {} if config.tasks else tasks().get(config.dataset, {}),
             "most_asked": config.refusal.most_asked,
         },
         metrics=metrics,

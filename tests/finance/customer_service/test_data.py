@@ -8,7 +8,7 @@ import pytest
 from common.config import settings
 from common.errors import DatasetUnavailable, SchemaError
 from common.text.ngrams import normalised
-from finance.customer_service.data import BANKING, CLINC, clinc_part, load, load_test, small_talk, tasks
+from finance.customer_service.data import BANKING, CLINC, as_tasks, clinc_part, load, load_test, tasks
 from finance.customer_service.replies import name_of
 from finance.customer_service.simulator import SIMULATED, phrases, simulate
 
@@ -58,12 +58,6 @@ def test_every_intent_has_a_name_in_both_languages_and_every_task_is_an_intent()
     assert name_of("Refund_not_showing_up", "en") == "refund not showing up"
 
 
-def test_small_talk_is_of_one_language():
-    talk = small_talk(0, "en")
-    assert set(talk.language) == {"en"}
-    assert set(talk.intent) == {"greeting", "thanks", "handoff"}
-
-
 def test_published_parts_have_the_sizes_that_their_papers_say(real_data):
     learnt, test = load(BANKING).train, load_test(BANKING)
     assert (len(learnt), len(test)) == (10_003, 3_080)
@@ -73,6 +67,11 @@ def test_published_parts_have_the_sizes_that_their_papers_say(real_data):
         one = clinc_part(name)
         assert (one.known.sum(), (~one.known).sum()) == (known, unknown)
     assert (~load_test(CLINC).known).sum() == 1_000
+    mapped = as_tasks(BANKING, learnt)
+    assert set(mapped.kind[~mapped.known]) >= {"near.age_limit", "near.top_up_failed"}
+    assert set(mapped.intent[learnt.intent == "pin_blocked"]) == {"pin_change"}
+    everything = as_tasks(CLINC, clinc_part("val"))
+    assert {kind.split(".")[0] for kind in everything.kind[~everything.known]} == {"near", "far"}
     intents = set(learnt.intent) | set(load(CLINC).train.intent)
     assert {own for some in tasks().values() for own in some} <= intents
 
