@@ -11,11 +11,13 @@ import hashlib
 import logging
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from datetime import date
 from functools import cache
 from pathlib import Path as File
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import HTMLResponse
@@ -23,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.config import settings
-from common.errors import RequestError
+from common.errors import Overloaded, RequestError
 from common.serving.problems import invalid_body, problem_of
 from finance.customer_service.bank import Bank, MemoryBank
 from finance.customer_service.bank_http import HttpBank
@@ -41,6 +43,8 @@ logger = logging.getLogger("espalier.customer_service")
 MOST_CHARACTERS = 2000
 MOST_SOCKETS = 500
 """Open at once, of one process."""
+THREADS, MOST_WAITING = 32, 256
+T = TypeVar("T")
 EXAMPLE: dict[str, Any] = {
     "id": "pX2v9Zq0aT3kLw8RbnC5Yg",
     "turn": 1,
@@ -176,35 +180,57 @@ class Desk:
         return Answer(id=session.id, turn=session.turn, expires_s=LIFETIME // 1000, demo=self.demo, **said)
 
 
+class Threads:
+    """Threads of its own for what blocks: a bank that is slow holds up nobody but its dialogues."""
+
+    def __init__(self) -> None:
+        self._pool, self._waiting = ThreadPoolExecutor(THREADS, "dialogue"), 0
+        self.close = self._pool.shutdown
+
+    async def run(self, act: Callable[..., T], *arguments: Any) -> T:
+        """`act(*arguments)`; raises `Overloaded` when too many wait."""
+        if self._waiting >= MOST_WAITING:
+            raise Overloaded("too many messages are being answered", fix=f"retry after {Overloaded.retry_after} s")
+        self._waiting += 1
+        try:
+            context = copy_context()  # with the model that `own_route` has pinned
+            return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, act, *arguments)
+        finally:
+            self._waiting -= 1
+
+
 def dialogue_routes(predictor: Callable[[], Understands]) -> APIRouter:
     """The router of the system. Raises `GraphError` for task graphs that the model checker refuses."""
     now = settings()
     desk = Desk(predictor, open_sessions(now), BankSettings(), production=now.environment == "production")
 
+    threads = Threads()
+
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
         yield
-        await asyncio.to_thread(desk.close)
+        await asyncio.to_thread(threads.close)
+        desk.close()
 
     router = APIRouter(lifespan=lifespan)
 
     @router.post("/sessions", status_code=201, summary="Begin a dialogue.", responses={201: _example(EXAMPLE | HELLO)})
     async def begin(body: Begin, request: Request, response: Response) -> Answer:
-        answer = await asyncio.to_thread(desk.begin, request.state.caller, body.language)
+        answer = await threads.run(desk.begin, request.state.caller, body.language)
         response.headers["location"] = f"{request.url.path}/{answer.id}"
         return answer
 
     @router.post("/sessions/{id}/messages", summary="Say something, and get the answer.", responses={**GONE, **BUSY})
     async def say(id: Id, body: Message, request: Request) -> Answer:
-        return await asyncio.to_thread(desk.say, id, request.state.caller, body)
+        return await threads.run(desk.say, id, request.state.caller, body)
 
     @router.get("/sessions/{id}", summary="The last answer again.", responses=GONE)
     async def last(id: Id, request: Request) -> Answer:
-        return await asyncio.to_thread(desk.last, id, request.state.caller)
+        return await threads.run(desk.last, id, request.state.caller)
 
     @router.delete("/sessions/{id}", status_code=204, summary="End and forget a dialogue.", responses=GONE)
     async def forget(id: Id, request: Request, response: Response) -> Response:
-        await asyncio.to_thread(desk.sessions.delete, id, request.state.caller)
+        await threads.run(desk.sessions.delete, id, request.state.caller)
         return Response(status_code=204, headers=dict(response.headers))
 
     @router.get("/chat", summary="A page to talk to it.", response_class=HTMLResponse)
@@ -214,14 +240,14 @@ def dialogue_routes(predictor: Callable[[], Understands]) -> APIRouter:
         headers = {**response.headers, "content-security-policy": _policy()}
         return HTMLResponse(_page().replace("@lang@", lang), headers=headers)
 
-    _add_socket(router, desk)
+    _add_socket(router, desk, threads)
     return router
 
 
 HELLO = {"turn": 0, "texts": ["Hello, I am the bank's assistant, a program."], "awaits": ""}
 
 
-def _add_socket(router: APIRouter, desk: Desk) -> None:
+def _add_socket(router: APIRouter, desk: Desk, threads: Threads) -> None:
     open_: set[WebSocket] = set()
 
     @router.websocket("/sessions/{id}/ws")
@@ -234,10 +260,10 @@ def _add_socket(router: APIRouter, desk: Desk) -> None:
         open_.add(socket)
         owner = socket.state.caller
         try:
-            await socket.send_text((await asyncio.to_thread(desk.last, id, owner)).model_dump_json())
+            await socket.send_text((await threads.run(desk.last, id, owner)).model_dump_json())
             while True:
                 text = await asyncio.wait_for(socket.receive_text(), LIFETIME / 1000)
-                await socket.send_text(await _answered(desk, socket, id, owner, text))
+                await socket.send_text(await _answered(desk, threads, socket, id, owner, text))
         except RequestError as error:
             await socket.send_text(problem_of(error).model_dump_json())
             await socket.close(1008, type(error).__name__)
@@ -249,7 +275,7 @@ def _add_socket(router: APIRouter, desk: Desk) -> None:
             open_.discard(socket)
 
 
-async def _answered(desk: Desk, socket: WebSocket, id: str, owner: str, text: str) -> str:
+async def _answered(desk: Desk, threads: Threads, socket: WebSocket, id: str, owner: str, text: str) -> str:
     """An answer, or the problem instead of one: the socket stays open."""
     try:
         if charge := socket.scope["state"].get("charge"):
@@ -258,7 +284,7 @@ async def _answered(desk: Desk, socket: WebSocket, id: str, owner: str, text: st
             message = Message.model_validate_json(text)
         except ValidationError as error:
             raise invalid_body(error, Message.model_json_schema()) from None
-        return (await asyncio.to_thread(desk.say, id, owner, message)).model_dump_json()
+        return (await threads.run(desk.say, id, owner, message)).model_dump_json()
     except RequestError as error:
         return problem_of(error).model_dump_json()
     except Exception as error:

@@ -450,6 +450,16 @@ def test_a_graph_that_forgets_identity_gets_no_account_data() -> None:
     assert talk.calls() == ["hand_over"]
 
 
+@pytest.mark.parametrize("change", [{"task": "gone"}, {"node": "gone"}, {"slots": {"gone": "1"}}])
+def test_a_dialogue_that_began_with_other_graphs_goes_to_a_person(change: dict[str, Any]) -> None:
+    talk = Talk()
+    talk.say("block my card")
+    talk.state.frames[0] = talk.state.frames[0].model_copy(update=change)
+    talk.say("62220001")
+    assert talk.reply.texts[0] == "Something went wrong on our side. A colleague will help you."
+    assert talk.reply.ended == "handoff"
+
+
 def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     talk = Talk(bank=failing(("block_card", "before", "timeout")))

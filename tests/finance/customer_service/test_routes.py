@@ -20,6 +20,7 @@ from common.config import settings
 from common.serving.app import create_app
 from common.serving.security.keyfile import create_key
 from common.system import System
+from finance.customer_service import routes
 from finance.customer_service.graph import FOLDER, GraphError
 from finance.customer_service.routes import EXAMPLE, dialogue_routes
 from finance.customer_service.understood import Language, Understood
@@ -156,6 +157,26 @@ def test_two_messages_at_once(client: TestClient, clerk: Clerk) -> None:
     assert second.status_code == 409
     assert "another message of this session is being answered" in second.json()["detail"]
     assert clerk.heard == ["block my card"]
+
+
+def test_too_many_messages_at_once(client: TestClient, clerk: Clerk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "MOST_WAITING", 1)
+    id, inside, go = begin(client), threading.Event(), threading.Event()
+
+    def wait(text: str) -> None:
+        inside.set()
+        assert go.wait(20)
+
+    clerk.act = wait
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(say, client, id, "block my card")
+        assert inside.wait(20)
+        second = client.post(BASE, json={})
+        go.set()
+        assert first.result().status_code == 200
+    assert second.status_code == 503
+    assert second.headers["retry-after"] == "1"
+    assert client.post(BASE, json={}).status_code == 201
 
 
 def test_a_crash_leaves_the_session_as_it_was(client: TestClient, clerk: Clerk) -> None:
