@@ -14,11 +14,22 @@ from common.evaluation.report import Metric, Report, Seconds
 from common.progress import bar
 from common.text.ngrams import Grams
 from finance.customer_service.config import Config
-from finance.customer_service.data import BANKING, CLINC, Utterances, load, load_test, part, published
-from finance.customer_service.evaluate import baseline, evaluate, report_of, share
+from finance.customer_service.data import (
+    BANKING,
+    CLINC,
+    Utterances,
+    bank_requests,
+    clinc_part,
+    load,
+    load_test,
+    published,
+)
+from finance.customer_service.evaluate import baseline, evaluate, floor, judge, measured, report_of, share, slices
 from finance.customer_service.fit import Spaces, classifier, fit
 from finance.customer_service.model import NONE, Classifier
 from finance.customer_service.reader import read, sureness
+from finance.customer_service.serve import CustomerServicePredictor, Request
+from finance.customer_service.simulator import SIMULATED
 from finance.customer_service.space import Space, frozen
 from finance.customer_service.train import train
 
@@ -42,6 +53,7 @@ def bench(config: Config, preset: str) -> list[Report]:
         "CLINC150": clinc,
         "near": near,
         "held out": held_out,
+        "real requests": real_requests,
     }
     found = []
     with bar("protocols", len(rows)) as advance:
@@ -113,7 +125,7 @@ def few_shot(config: Config) -> Report:
 def clinc(config: Config) -> Report:
     """CLINC150 as published: a class for the 100 out-of-scope rows, the threshold chosen on validation."""
     started = time.perf_counter()
-    corpus, learnt, valid, test = load(CLINC), part(CLINC, "train"), part(CLINC, "val"), load_test(CLINC)
+    corpus, learnt, valid, test = load(CLINC), clinc_part("train"), clinc_part("val"), load_test(CLINC)
     loaded = time.perf_counter()
     model = classifier(config, learnt, np.ones(len(learnt), bool), Spaces(config, learnt, ("en",)))
     trained = time.perf_counter()
@@ -179,6 +191,29 @@ def near(config: Config) -> Report:
 def held_out(config: Config) -> Report:
     """Simulated customers in both languages: phrases and kinds of requests that training has not seen."""
     return evaluate(train(Config(seed=config.seed)))[0]
+
+
+def real_requests(config: Config) -> Report:
+    """The model of simulated customers before real requests: those of CLINC150's test part that are a bank's, and all
+    others, near and far."""
+    started = time.perf_counter()
+    bundle = train(Config(seed=config.seed))
+    trained = time.perf_counter()
+    test, predictor = bank_requests(), CustomerServicePredictor.load(bundle)
+    judged = judge(predictor.predict([Request(text=text) for text in test.text]), test)
+    learnt = load(SIMULATED, config.seed).train
+    return report_of(
+        dataset=CLINC,
+        protocol="simulated-to-bank",
+        simulated=True,
+        data_sha256=load(CLINC).sha256,
+        metrics=measured(judged, test),
+        floor=floor(learnt, test, predictor),
+        baselines={"TF-IDF + linear SVM": baseline(learnt, test, config.seed)},
+        slices=slices(judged, test),
+        published=[],
+        seconds=Seconds(data=0.0, train=trained - started, evaluate=time.perf_counter() - trained),
+    )
 
 
 def right(model: Classifier, test: Utterances) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from common.data.card import DatasetCard, Published, load_card
+from common.data.card import Published, load_card
 from common.data.card import published as published_on_card
 from common.data.fetch import data_sha256, fetch
 from common.errors import DatasetUnavailable, SchemaError
@@ -81,7 +81,7 @@ def load(dataset: str, seed: int = 0) -> Corpus:
         return Corpus(dataset, title, "made here, no rights reserved", sha256(content), True, _simulated(said))
     if dataset in (BANKING, CLINC):
         card = load_card(dataset)
-        rows = _banking(card, "train.csv") if dataset == BANKING else _clinc(card, ("train", "val"))
+        rows = _banking("train.csv") if dataset == BANKING else _clinc("train", "val")
         return Corpus(card.id, card.title, card.licence, data_sha256(card), False, _utterances(rows))
     rows, content = _own(dataset)
     train = _utterances(rows)
@@ -94,15 +94,24 @@ def load_test(dataset: str, seed: int = 0) -> Utterances:
     if dataset == SIMULATED:
         return _simulated(simulate(seed, test=True))
     if dataset in (BANKING, CLINC):
-        card = load_card(dataset)
-        return _utterances(_banking(card, "test.csv") if dataset == BANKING else _clinc(card, ("test",)))
+        return _utterances(_banking("test.csv") if dataset == BANKING else _clinc("test"))
     everything = _utterances(_own(dataset)[0])
     return everything.rows(_held_out(everything, seed))
 
 
-def part(dataset: str, name: str) -> Utterances:
+def clinc_part(name: str) -> Utterances:
     """One part of CLINC150 as it is published: train or val, each with its own rows out of scope."""
-    return _utterances(_clinc(load_card(dataset), (name,)))
+    return _utterances(_clinc(name))
+
+
+def bank_requests() -> Utterances:
+    """CLINC150's test part as requests to our bank: in scope by `tasks.toml`, near in its bank's domains, else far."""
+    test, ours = load_test(CLINC), tasks()[CLINC]
+    domains = json.loads(paths(CLINC)["domains.json"].read_bytes())
+    bank = {*domains["banking"], *domains["credit_cards"]}
+    intent = np.array([ours.get(name, "") for name in test.intent], dtype=object)
+    kind = [f"{'near' if name in bank else 'far'}.{name}" if name else "far" for name in test.intent]
+    return replace(test, intent=intent, kind=np.where(intent == "", np.array(kind, dtype=object), ""))
 
 
 def named_test(dataset: str, seed: int) -> bytes:
@@ -125,6 +134,11 @@ def tasks() -> dict[str, dict[str, str]]:
     return {name: {own: task for task, some in of.items() for own in some} for name, of in known.items()}
 
 
+def paths(dataset: str) -> dict[str, Path]:
+    """The files of a published data set by name. Raises `DatasetUnavailable` or `DataCorrupted`."""
+    return fetch(load_card(dataset))
+
+
 def published(dataset: str, protocol: str | None = None) -> list[Published]:
     """Published numbers, all or those of one protocol; none for data of one's own."""
     return published_on_card(dataset, protocol) if dataset in (BANKING, CLINC) else []
@@ -143,13 +157,13 @@ def _simulated(said: Sequence[Said]) -> Utterances:
     return _utterances([(s.text, s.intent, s.language, s.kind) for s in said], [s.phrase for s in said])
 
 
-def _banking(card: DatasetCard, name: str) -> list[tuple[str, str, str, str]]:
-    with fetch(card)[name].open(encoding="utf-8", newline="") as file:
+def _banking(name: str) -> list[tuple[str, str, str, str]]:
+    with paths(BANKING)[name].open(encoding="utf-8", newline="") as file:
         return [(row["text"], row["category"], "en", "") for row in csv.DictReader(file)]
 
 
-def _clinc(card: DatasetCard, parts: Sequence[str]) -> list[tuple[str, str, str, str]]:
-    everything = json.loads(fetch(card)["data_full.json"].read_bytes())
+def _clinc(*parts: str) -> list[tuple[str, str, str, str]]:
+    everything = json.loads(paths(CLINC)["data_full.json"].read_bytes())
     known = [(text, intent, "en", "") for part in parts for text, intent in everything[part]]
     return known + [(text, "", "en", "far") for part in parts for text, _ in everything[f"oos_{part}"]]
 

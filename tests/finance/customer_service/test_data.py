@@ -8,7 +8,7 @@ import pytest
 from common.config import settings
 from common.errors import DatasetUnavailable, SchemaError
 from common.text.ngrams import normalised
-from finance.customer_service.data import BANKING, CLINC, load, load_test, part, small_talk, tasks
+from finance.customer_service.data import BANKING, CLINC, clinc_part, load, load_test, small_talk, tasks
 from finance.customer_service.replies import name_of
 from finance.customer_service.simulator import SIMULATED, phrases, simulate
 
@@ -70,7 +70,7 @@ def test_published_parts_have_the_sizes_that_their_papers_say(real_data):
     assert len(set(learnt.intent)) == len(set(test.intent)) == 77
     assert len(set(learnt.group)) == 9_999  # equal but for case and blanks: one group
     for name, known, unknown in (("train", 15_000, 100), ("val", 3_000, 100)):
-        one = part(CLINC, name)
+        one = clinc_part(name)
         assert (one.known.sum(), (~one.known).sum()) == (known, unknown)
     assert (~load_test(CLINC).known).sum() == 1_000
     intents = set(learnt.intent) | set(load(CLINC).train.intent)
