@@ -21,8 +21,9 @@ from common.serving.app import create_app
 from common.serving.security.keyfile import create_key
 from common.system import System
 from finance.customer_service import routes
+from finance.customer_service.desk import EXAMPLE
 from finance.customer_service.graph import FOLDER, GraphError
-from finance.customer_service.routes import EXAMPLE, dialogue_routes
+from finance.customer_service.routes import dialogue_routes
 from finance.customer_service.understood import Language, Understood
 
 SYSTEM = System("toy.desk", "Talks.", "none", "minimal", (), (), predictor="absent:Absent")
