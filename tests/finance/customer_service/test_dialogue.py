@@ -208,8 +208,19 @@ def test_a_no_is_a_no(answer: str) -> None:
     assert talk.state.frames == []
 
 
+DOUBTS = [
+    "yes, but the other one",
+    "yes, if it is free",
+    "ok, what happens then",
+    "ok... why",
+    "是，但是不是这张",
+    "好，先等等",
+]
+
+
 @pytest.mark.parametrize(
-    "answer", ["maybe", "yes but not this one", "why?", "🙂", "", "yesterday", "I said yes to nothing", "是不是"]
+    "answer",
+    ["maybe", "yes but not this one", "why?", "🙂", "", "yesterday", "I said yes to nothing", "是不是", *DOUBTS],
 )
 def test_nothing_but_a_yes_is_a_yes(answer: str) -> None:
     talk = Talk()
@@ -220,7 +231,9 @@ def test_nothing_but_a_yes_is_a_yes(answer: str) -> None:
     assert talk.reply.awaits == "yes"
 
 
-@pytest.mark.parametrize("answer", ["Yes!", "YES", "yes, please", "ok go ahead", "是的。", "好的，确认"])
+@pytest.mark.parametrize(
+    "answer", ["Yes!", "YES", "yes, please", "ok go ahead", "Yes, block it.", "是的。", "好的，确认", "对，就是这张"]
+)
 def test_ways_to_say_yes(answer: str) -> None:
     talk = Talk()
     talk.say("block my card ending 1234")
