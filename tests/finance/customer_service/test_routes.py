@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import talk
 from fastapi import APIRouter
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
+from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
 from common.config import settings
@@ -246,6 +248,15 @@ def test_a_websocket_of_no_session(client: TestClient) -> None:
         with pytest.raises(WebSocketDisconnect) as closed:
             socket.receive_text()
     assert closed.value.code == 1008
+
+
+def test_a_websocket_without_a_model(clerk: Clerk) -> None:
+    app = create_app("toy", systems=[replace(SYSTEM, predictor="test_routes:Clerk")])
+    with TestClient(app) as client:
+        with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect(f"{BASE}/none/ws"):
+            pass
+        assert denied.value.status_code == 503
+        assert "no model is trained yet" in denied.value.json()["detail"]
 
 
 def test_a_crash_leaves_the_websocket_open(client: TestClient, clerk: Clerk) -> None:
