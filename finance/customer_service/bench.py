@@ -13,6 +13,7 @@ import numpy as np
 from common.evaluation.report import Metric, Report, Seconds
 from common.progress import bar
 from common.text.ngrams import Grams
+from finance.customer_service.acts_report import evaluate_acts
 from finance.customer_service.config import Config
 from finance.customer_service.data import (
     BANKING,
@@ -31,6 +32,7 @@ from finance.customer_service.reader import read, sureness
 from finance.customer_service.serve import CustomerServicePredictor, Request
 from finance.customer_service.simulator import SIMULATED
 from finance.customer_service.space import Space, frozen
+from finance.customer_service.star import evaluate_star
 from finance.customer_service.train import train
 
 SHOTS, DRAWS = 10, 5
@@ -54,6 +56,8 @@ def bench(config: Config, preset: str) -> list[Report]:
         "near": near,
         "held out": held_out,
         "real requests": real_requests,
+        "CrossWOZ": lambda config: evaluate_acts(preset, config.seed),
+        "STAR": lambda config: evaluate_star(preset, config.seed),
     }
     found = []
     with bar("protocols", len(rows)) as advance:
