@@ -109,7 +109,8 @@ class Pruning:
             return rest[0] in {record.name for record in self.systems}
         if top == "docs":
             pages = {name.partition(".")[2] for name in self.absent} - {record.short_name for record in self.systems}
-            return PurePosixPath(rest[0]).stem not in pages
+            page = PurePosixPath(rest[0]).stem  # a system's own, or one more of it: customer_service_dialogue
+            return not any(page == name or page.startswith(f"{name}_") for name in pages)
         return not (top == "deploy" and self.absent & set(path.parts))
 
     def _data_of_frame(self, path: PurePosixPath) -> bool:

@@ -64,8 +64,10 @@ def test_the_wheel_holds_the_packages_and_their_data_and_nothing_else(wheel: Pat
     files = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in files if ".dist-info/" not in name} == set(TREES)
     kinds = {".py", ".j2", ".css", ".toml"}
-    if any(ROOT.glob("manufacturing/*/gantt.html")):
+    if any(path for name in TREES for path in (ROOT / name).glob("*/*.html")):
         kinds |= {".html", ".js"}
+    if any(path for name in TREES for path in (ROOT / name).glob("*/documents/*.md")):
+        kinds |= {".md"}
     assert {Path(name).suffix for name in files if ".dist-info/" not in name} == kinds
     assert {"common/evaluation/report.html.j2", "common/console/words.zh.toml"} <= set(files)
     in_tree = {str(path.relative_to(ROOT)) for name in TREES for path in (ROOT / name).rglob("*.py")}
