@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -74,6 +75,7 @@ def full(config: Config) -> Report:
     corpus, test = load(BANKING, config.seed), load_test(BANKING)
     loaded = time.perf_counter()
     everything = np.ones(len(corpus.train), bool)
+    config = tuning(config, 4)
     model = classifier(config, corpus.train, everything, Spaces(config, corpus.train, ("en",)))
     trained = time.perf_counter()
     plain = Classifier.linear(corpus.train.text.tolist(), corpus.train.intent, config.grams, config.c, config.seed)
@@ -92,6 +94,7 @@ def full(config: Config) -> Report:
         baselines={
             "TF-IDF + linear SVM": baseline(corpus.train, test, config.seed),
             "n-grams alone": {"accuracy": float(right(plain, test).mean())},
+            "frozen encoder": {"accuracy": float(right(replace(model, head=None), test).mean())},
         },
         published=published(BANKING, "full"),
         seconds=Seconds(data=loaded - started, train=trained - loaded, evaluate=time.perf_counter() - trained),
@@ -146,6 +149,7 @@ def clinc(config: Config) -> Report:
     started = time.perf_counter()
     corpus, learnt, valid, test = load(CLINC), clinc_part("train"), clinc_part("val"), load_test(CLINC)
     loaded = time.perf_counter()
+    config = tuning(config, 3)
     model = classifier(config, learnt, np.ones(len(learnt), bool), Spaces(config, learnt, ("en",)))
     trained = time.perf_counter()
     threshold = float(np.quantile(against_none(model, valid)[1][~valid.known], VALID_RECALL, method="higher"))
@@ -233,6 +237,11 @@ def real_requests(config: Config) -> Report:
         published=[],
         seconds=Seconds(data=0.0, train=trained - started, evaluate=time.perf_counter() - trained),
     )
+
+
+def tuning(config: Config, epochs: int) -> Config:
+    """The same with the encoder tuned whole, too."""
+    return config.model_copy(update={"model": "full", "tuning": config.tuning.model_copy(update={"epochs": epochs})})
 
 
 def right(model: Classifier, test: Utterances) -> np.ndarray:
