@@ -6,9 +6,8 @@ import json
 import zipfile
 from dataclasses import dataclass
 
-from common.data.card import load_card
-from common.data.fetch import fetch
 from common.errors import SchemaError
+from finance.customer_service.data import paths
 
 DATASET = "service-crosswoz-zh"
 Act = tuple[str, str, str, str]
@@ -26,7 +25,7 @@ class Turn:
 
 def load_dialogues(part: str) -> list[list[Turn]]:
     """The dialogues of `val` or `test`; raises `SchemaError` when the file is not as CrossWOZ has it."""
-    path = fetch(load_card(DATASET))[f"{part}.json.zip"]
+    path = paths(DATASET)[f"{part}.json.zip"]
     try:
         with zipfile.ZipFile(path) as archive:
             stored = json.loads(archive.read(f"{part}.json"))

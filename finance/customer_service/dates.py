@@ -68,7 +68,8 @@ def find_dates(text: str, folded: str, today: date) -> Iterator[Entity]:
     """Dates of a text; `folded` is `fold(text)`; may overlap, the longer first where both start alike.
 
     A day without a year is the nearest one, a weekday alone the next one (today included), `next` and 下 are counted in
-    weeks from Monday, `last` names the latest past one. A week, month or year is its first day. 03/04/2026 is 3 April.
+    weeks from Monday, `last` names the latest past one. A week, month or year is its first day, and a
+    month alone the latest that has begun. 03/04/2026 is 3 April.
     """
     for pattern, read in RULES:
         for found in pattern.finditer(folded):
@@ -97,14 +98,14 @@ def _named(found: re.Match[str], today: date) -> date:
 
 def _month(found: re.Match[str], today: date) -> date:
     month = MONTHS[found["month"][:3].lower()]
-    return date(int(found["year"]), month, 1) if found["year"] else _nearest(month, 1, today)
+    return date(int(found["year"]), month, 1) if found["year"] else _latest(month, today)
 
 
 def _han(found: re.Match[str], today: date) -> date | None:
     month, day = _int(found["month"]), _int(found["day"] or "1")
     said = found["year"]
     if not said:
-        return _nearest(month, day, today)
+        return _nearest(month, day, today) if found["day"] else _latest(month, today)
     year = today.year + YEARS[said] if said in YEARS else _int(said.rstrip("年"))
     return date(year + 2000 if year < 100 else year, month, day)
 
@@ -137,8 +138,10 @@ def _ago(found: re.Match[str], today: date) -> date:
     back = bool(groups.get("ago") and groups["ago"].lower() in ("ago", "earlier", "前", "以前", "之前"))
     n = -n if back else n
     unit = found["unit"].lower().rstrip("s").lstrip("个")
-    if unit in ("day", "天", "日"):
+    if unit in ("day", "天"):
         return today + timedelta(n)
+    if unit in ("working day", "business day", "工作日"):
+        return _working(today, n)
     if unit in ("week", "周", "星期", "礼拜"):
         return today + timedelta(7 * n)
     return _months(today, n * (12 if unit in ("year", "年") else 1), today.day)
@@ -166,14 +169,35 @@ def _period(found: re.Match[str], today: date) -> date:
     unit = found["unit"].lower()
     if unit in ("week", "周", "星期", "礼拜"):
         return today - timedelta(today.weekday()) + timedelta(7 * which)
+    if unit in ("weekend", "周末"):
+        return today - timedelta(today.weekday()) + timedelta(7 * which + 5)
     return date(today.year + which, 1, 1) if unit == "year" else _months(today, which, 1)
 
 
 def _end(found: re.Match[str], today: date) -> date:
-    if found["unit"] in ("year", "年底", "年末"):
-        return date(today.year, 12, 31)
+    if found["unit"] == "year":
+        return date(today.year + AWAY[(found["which"] or "this").lower()], 12, 31)
     which = AWAY[(found["which"] or "this").lower()]
     return _months(today, which, 31)
+
+
+def _han_end(found: re.Match[str], today: date) -> date:
+    said = found["year"]
+    return date(int(said[:4]) if said[0].isdigit() else today.year + YEARS.get(said, 0), 12, 31)
+
+
+def _short(found: re.Match[str], today: date) -> date:
+    day, month = int(found["day"]), int(found["month"])
+    return _nearest(day, month, today) if month > 12 else _nearest(month, day, today)
+
+
+def _working(today: date, days: int) -> date:
+    """So many days away from Monday to Friday; bank holidays are not known here."""
+    step = 1 if days > 0 else -1
+    while days:
+        today += timedelta(step)
+        days -= step if today.weekday() < 5 else 0
+    return today
 
 
 def _int(text: str) -> int:
@@ -189,6 +213,10 @@ def _months(today: date, months: int, day: int) -> date:
         raise ValueError(day)
     year, month = divmod(today.year * 12 + today.month - 1 + months, 12)
     return date(year, month + 1, min(day, monthrange(year, month + 1)[1]))
+
+
+def _latest(month: int, today: date) -> date:
+    return date(today.year - (month > today.month), month, 1)
 
 
 def _nearest(month: int, day: int, today: date) -> date:
@@ -239,18 +267,20 @@ RULES = (
         r"\b(?:on|by|until|from|since) the (?P<day>[12]\d|3[01]|[1-9])(?:st|nd|rd|th)\b(?! (?:of )?[A-Z])", _english_day
     ),
     _rule("|".join(rf"\b{word}\b" if word.isascii() else word for word in sorted(SAID, key=len, reverse=True)), _said),
-    _rule(rf"\bin {_N} (?P<unit>days?|weeks?|months?|years?)(?:' time)?\b", _ago),
+    _rule(rf"\bin {_N} (?P<unit>(?:(?:working|business) )?days?|weeks?|months?|years?)(?:' time)?\b", _ago),
     _rule(rf"\b{_N} (?P<unit>days?|weeks?|months?|years?) (?P<ago>ago|earlier|from now|later)\b", _ago),
-    _rule(rf"{_N}(?P<unit>天|日|周|星期|个星期|礼拜|个礼拜|个月|年)(?P<ago>以前|之前|前|以后|之后|后)", _ago),
+    _rule(rf"{_N}(?P<unit>天|周|星期|个星期|礼拜|个礼拜|个月|年|个工作日)(?P<ago>以前|之前|前|以后|之后|后)", _ago),
     _rule(rf"\b{_WHICH} (?P<weekday>{_WEEKDAY})\b", _weekday),
     _rule(rf"(?P<which>)\b(?P<weekday>{'|'.join(day for day in DAYS if day.endswith('day'))})\b", _weekday),
     _rule(
         r"(?P<which>下下|上上|上|下|本|这)?个?(?:周|星期|礼拜)(?P<weekday>[一二三四五六日天1-6])(?![一二三四五六七八九十\d]?[周个次])",
         _han_weekday,
     ),
-    _rule(r"\b(?P<which>next|last|previous|this) (?P<unit>week|month|year)\b", _period),
-    _rule(r"(?P<which>下下|上上|上|下|本|这)个?(?P<unit>周|星期|礼拜|月)(?![一二三四五六日天底末\d])", _period),
+    _rule(r"\b(?P<which>next|last|previous|this) (?P<unit>week(?:end)?|month|year)\b", _period),
+    _rule(r"(?P<which>下下|上上|上|下|本|这)个?(?P<unit>周末?|星期|礼拜|月)(?![一二三四五六日天底末\d])", _period),
     _rule(r"\b(?:the )?end of (?:the|(?P<which>this|next|last)) (?P<unit>month|year)\b", _end),
-    _rule(r"(?:(?P<which>下|上|本|这)个?)?(?P<unit>月底|月末|年底|年末)", _end),
+    _rule(r"(?:(?P<which>下|上|本|这)个?)?(?P<unit>月[底末])", _end),
+    _rule(rf"(?P<year>(?:19|20)\d\d年|{'|'.join(YEARS)}|年)[底末]", _han_end),
+    _rule(r"\b(?:on|by|since|until|from) (?P<day>\d{1,2})/(?P<month>\d{1,2})(?![\d/])", _short),
 )
 """How dates are said, and how each is read."""

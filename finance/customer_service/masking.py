@@ -11,7 +11,7 @@ import re
 from finance.customer_service.identifiers import ACCOUNT, LAST_FOUR, fold, ibans, is_card
 from finance.customer_service.numbers import UNITS
 
-SPOKEN = str.maketrans("〇零一幺二三四五六七八九", "001123456789")
+SPOKEN = str.maketrans("〇零一幺二三四五六七八九壹贰叁肆伍陆柒捌玖", "001123456789123456789")
 WORDS = {word: str(UNITS[word]) for word in UNITS if UNITS[word] < 10 and word not in ("a", "an")}
 WORDS |= {"oh": "0", "nought": "0"}
 
@@ -26,9 +26,10 @@ UNIT = re.compile(
     r"|(?:dollar|euro|pound|yuan|usd|eur|gbp|cny|rmb|hkd)s?\b)",
     re.IGNORECASE | re.ASCII,
 )
-RUN = re.compile(r"(?:\+ ?|\()?\d(?:[^\w\n,，;。]{0,3}\d|[,\n_](?=\d{4})\d){6,}[xX]?")
+RUN = re.compile(r"(?:\+ ?|\()?\d(?:[^\w\n,，;。]{0,3}\d|[,\n_](?=\d{4}|\d(?!\d))\d){6,}[xX]?")
 SAID = re.compile(rf"\b(?:{'|'.join(WORDS)})(?:[ ,\-]{{1,2}}(?:{'|'.join(WORDS)})){{5,}}\b", re.IGNORECASE)
 RESIDENT = re.compile(r"[1-9]\d{5}(?:18|19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dX]")
+SPELT = re.compile(r"\b[A-Z0-9._%+-]{1,64} at (?:[A-Z0-9-]{1,63} dot ){1,4}[A-Z]{2,24}\b", re.IGNORECASE | re.ASCII)
 SSN = re.compile(r"(?<!\d)\d{3}[- ]\d{2}[- ]\d{4}(?!\d)")
 MAIL = re.compile(
     r"[A-Z0-9._%+-]{1,64} ?(?:@|[(\[] ?at ?[)\]]) ?(?:[A-Z0-9-]{1,63} ?(?:\.|[(\[] ?dot ?[)\]]) ?){1,6}[A-Z]{2,24}",
@@ -61,12 +62,18 @@ CUES = tuple(
         ("NAME", rf"(?i:\b(?:i am|i'm|this is|call me|name is|regards,?|sincerely,?|thanks,|dear)):?\s{{1,2}}{_NAME}"),
         ("NAME", rf"(?i:\b(?:beneficiary|payee|recipient|holder|in the name of)(?: is)?):? {_NAME}"),
         ("NAME", rf"(?i:\b(?:transfer|send|pay|paid|sent|wire|give|owe)\b)[^.!?\n]{{0,40}}? to {_NAME}"),
+        ("NAME", rf"{_NAME}(?= here\b)"),
         ("NAME", rf"(?i:\b(?:mr|mrs|ms|miss|dr|prof)\b\.?) {_NAME}"),
-        ("NAME", rf"(?:姓名|名字|户名|收款人|持卡人|联系人)[是叫为:]? ?(?P<it>[{_HAN}·]{{2,4}}?)(?=[{_STOP}]|$|的|\w)"),
-        ("NAME", rf"(?:我叫|本人叫|名字叫|名叫)(?P<it>[{_HAN}·]{{2,4}}?)(?=[{_STOP}]|$|[的我想要]|\w)"),
         (
             "NAME",
-            rf"(?:转给|汇给|付给|还给|给|我是|本人|向)(?P<it>(?:欧阳|司马|上官|诸葛|[{_SURNAMES}])[{_HAN}·]{{1,2}})"
+            rf"(?:姓名|名字|户名|收款人|持卡人|联系人)[是叫为:]? ?(?P<it>[{_HAN}·]{{2,4}}?)"
+            rf"(?=[{_STOP}]|$|的|电话|手机|[账卡]号|\w)",
+        ),
+        ("NAME", rf"(?:我叫|本人叫|名字叫|名叫|[,，]叫)(?P<it>[{_HAN}·]{{2,4}}?)(?=[{_STOP}]|$|[的我想要]|\w)"),
+        (
+            "NAME",
+            rf"(?:转给|汇给|付给|还给|给|我是|本人|向|[姐妹哥弟]{{1,2}}|老公|老婆|[儿妻]子|丈夫|女儿|朋友|同事|房东)"
+            rf"(?P<it>(?:欧阳|司马|上官|诸葛|[{_SURNAMES}])[{_HAN}·]{{1,2}})"
             rf"(?=[{_STOP}转汇打付还的]|$|\d)",
         ),
         ("NAME", rf"(?P<it>[{_SURNAMES}][{_HAN}]{{0,2}}?)(?=先生|女士|小姐|太太|经理)"),
@@ -97,7 +104,7 @@ def mask(text: str) -> str:
     """
     folded = fold(text)
     spans: list[tuple[int, int, str]] = [(start, end, "IBAN") for start, end, _ in ibans(folded)]
-    spans += [(*found.span(), "EMAIL") for found in MAIL.finditer(folded)]
+    spans += [(*found.span(), "EMAIL") for pattern in (MAIL, SPELT) for found in pattern.finditer(folded)]
     for kind, pattern in CUES:
         for found in pattern.finditer(folded):
             spans.append((*found.span("it"), kind))

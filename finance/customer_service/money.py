@@ -20,7 +20,16 @@ DOLLARS = {"us": "USD", "american": "USD", "hong kong": "HKD", "hk": "HKD", "aus
 DOLLARS |= {"singapore": "SGD", "new zealand": "NZD", "taiwan": "TWD"}
 NAMES = {"dollar": "USD", "buck": "USD", "euro": "EUR", "pound": "GBP", "quid": "GBP", "yuan": "CNY", "renminbi": "CNY"}
 NAMES |= {"yen": "JPY", "swiss franc": "CHF", "franc": "CHF", "rupee": "INR", "baht": "THB", "ringgit": "MYR"}
-CHINESE = {"人民币": "CNY", "美元": "USD", "美金": "USD", "欧元": "EUR", "英镑": "GBP", "港元": "HKD", "港币": "HKD"}
+CHINESE = {
+    "人民币": "CNY",
+    "美元": "USD",
+    "美金": "USD",
+    "美刀": "USD",
+    "欧元": "EUR",
+    "英镑": "GBP",
+    "港元": "HKD",
+    "港币": "HKD",
+}
 CHINESE |= {"日元": "JPY", "日圆": "JPY", "澳元": "AUD", "澳币": "AUD", "加元": "CAD", "加币": "CAD", "新元": "SGD"}
 CHINESE |= {
     "新币": "SGD",
@@ -31,15 +40,15 @@ CHINESE |= {
     "新台币": "TWD",
     "台币": "TWD",
 }
-COUNTED = {"元": "CNY", "块": "CNY", "圆": "CNY", "镑": "GBP", "刀": "USD", "won": "KRW"}
+COUNTED = {"元": "CNY", "块": "CNY", "圆": "CNY", "镑": "GBP", "欧": "EUR", "刀": "USD", "won": "KRW"}
 
 NUMBER = re.compile(
-    rf"(?P<zh>(?:{FIGURES}|[{HAN}])[{HAN}]{{0,24}})"
-    rf"(?P<parts>(?:[元块圆]零?[\d{HAN}](?![\d{HAN}])[角毛]?|[角毛])(?:[\d{HAN}]分)?)?|(?P<en>{WORDS})",
+    rf"(?P<zh>[{HAN}]{{1,12}}点[{HAN}]{{1,6}}(?=[元块圆镑欧美英港日]|(?<=[万亿]))|(?:{FIGURES}|[{HAN}])[{HAN}]{{0,24}})"
+    rf"(?P<parts>(?:[元块圆]零?[\d{HAN}](?![\d{HAN}])[角毛]?|[角毛])(?:[\d{HAN}](?![\d{HAN}])分?)?)?|(?P<en>{WORDS})",
     re.IGNORECASE | re.ASCII,
 )
 SCALE = re.compile(
-    r"(?P<scale>(?:k|m|w|mn|bn)\b|(?<=\d) ?(?:grand|thousand|million|billion)\b)", re.IGNORECASE | re.ASCII
+    r"(?P<scale>(?:k|m|w|mn|bn)\b| ?grand\b|(?<=\d) ?(?:thousand|million|billion)\b)", re.IGNORECASE | re.ASCII
 )
 CURRENCY = re.compile(
     rf"(?P<symbol>US\$|HK\$|[ACS]\$|[$€£₹₩₽¥￥])|(?P<zh>{'|'.join(sorted(CHINESE, key=len, reverse=True))})"
@@ -48,7 +57,9 @@ CURRENCY = re.compile(
     rf"|(?P<code>{CODES.replace(' ', '|')}|{SAID}))(?![A-Za-z])",
     re.ASCII,
 )
-UNIT = re.compile(r" ?(?P<all>(?P<unit>[元块圆镑])(?:钱|整)?|(?P<slang>刀(?!具)|won\b))", re.IGNORECASE | re.ASCII)
+UNIT = re.compile(
+    r" ?(?P<all>(?P<unit>[元块圆镑]|欧(?![洲盟元]))(?:钱|整)?|(?P<slang>刀(?!具)|won\b))", re.IGNORECASE | re.ASCII
+)
 WANTS = re.compile(
     r"(?:\b(?:transfer|send|pay|withdraw|deposit|move|wire|exchange|convert|spen[dt]|paid|sent|charged|top up"
     r"|limit|amount|to|of|about|exactly|over|up to|make it|for|me|it's|is)"
@@ -59,7 +70,7 @@ WANTS = re.compile(
 CENTS = re.compile(r"\d[.,]\d\d$")
 FREE = re.compile(
     r"[ ]?(?:$|[.,;!?。，；！？、)](?!\d)|"
-    r"(?:to|from|into|out|in|on|for|please|today|tomorrow|now|instead|and|by|with|via|at)\b|[给到进出吧呢了的去就]|行吗|可以)",
+    r"(?:to|from|into|out|in|on|for|please|today|tomorrow|now|instead|and|by|with|via|at|per|each|every|a)\b|[给到进出吧呢了的去就]|行吗|可以)",
     re.IGNORECASE | re.ASCII,
 )
 
@@ -112,7 +123,9 @@ def _wanted(found: re.Match[str], folded: str, end: int) -> bool:
     """Whether a number without a currency is an amount by what stands around it."""
     if not (folded[: found.start()] + folded[end:]).strip(" .,!?。，！？\n\t"):
         return True
-    small = found["en"] and not re.search("hundred|thousand|million|ty", found["en"], re.IGNORECASE)
+    small = (
+        found["en"] and end == found.end() and not re.search("hundred|thousand|million|ty", found["en"], re.IGNORECASE)
+    )
     if small or not FREE.match(folded, end):
         return False
     return bool(CENTS.search(found.group()) or WANTS.search(folded[max(0, found.start() - 16) : found.start()]))
@@ -124,6 +137,6 @@ def _parts(text: str, number: str) -> Decimal:
     if text[0] in "角毛":
         whole = chinese(number) or Decimal(0)
         value, text = whole / 10 - whole, text[1:]
-    for digit, unit in re.findall(rf"([\d{HAN}])([角毛分]?)", text.lstrip("元块圆零")):
-        value += (chinese(digit) or Decimal(0)) * (Decimal("0.01") if unit == "分" else Decimal("0.1"))
+    for place, (digit, unit) in enumerate(re.findall(rf"([\d{HAN}])([角毛分]?)", text.lstrip("元块圆零"))):
+        value += (chinese(digit) or Decimal(0)) * Decimal("0.01" if unit == "分" or place else "0.1")
     return value

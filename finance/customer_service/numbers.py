@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from math import prod
 
 SMALL = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
@@ -19,6 +20,7 @@ WORDS = rf"\b(?:(?:an?|{_WORD})(?:[ -](?:and )?(?:{_WORD})){{1,12}}|{_WORD})\b"
 """A number in English words."""
 FIGURES = (
     r"(?:(?<![\d.])(?<!\d,)(?:\d{1,3}(?:,\d{3}){1,4}(?:\.\d{1,2})?|\d{1,3}(?:\.\d{3}){1,4},\d{1,2}|\d{1,3}(?:\.\d{3}){2,4}"
+    r"|\d{1,3}(?: \d{3}){1,4}(?:[.,]\d{1,2})?"
     r"|\d{1,12}(?:[.,]\d{1,4})?)(?!\d))"
 )
 """A number in figures, with marks for thousands and decimals."""
@@ -30,6 +32,8 @@ STEPS = {"十": 10, "拾": 10, "百": 100, "佰": 100, "千": 1000, "仟": 1000}
 BLOCKS = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 HAN = "".join([*DIGITS, *STEPS, *BLOCKS])
 """Characters of a number in Chinese."""
+POINT = re.compile(rf"(?P<whole>[{HAN}]+)点(?P<decimals>[{''.join(DIGITS)}]+)(?P<block>[万亿]*)")
+"""三点五万: with a block or a currency behind it, as it is a time of day too."""
 
 
 def english(words: str) -> Decimal | None:
@@ -53,7 +57,10 @@ def english(words: str) -> Decimal | None:
 
 def chinese(text: str) -> Decimal | None:
     """三千五百, 一千二 (1200), 二〇二六, 3.5万 or 1,234.50 as a number; None when it is none."""
-    if figures := re.match(r"[\d.,]+", text):
+    if point := POINT.fullmatch(text):
+        value = (chinese(point["whole"]) or 0) + Decimal("0." + "".join(str(DIGITS[c]) for c in point["decimals"]))
+        return value * prod(BLOCKS[c] for c in point["block"])
+    if figures := re.match(r"[\d., ]+", text):
         text = text[figures.end() :]
     elif len(text) > 1 and all(c in DIGITS for c in text):
         return Decimal("".join(str(DIGITS[c]) for c in text))
@@ -79,6 +86,7 @@ def chinese(text: str) -> Decimal | None:
 
 def _figures(text: str) -> Decimal:
     """1,234.50 and 1.234,50 alike: the last mark is that of decimals, unless all are alike and stand for thousands."""
+    text = text.replace(" ", "")
     marks = [c for c in text if c in ".,"]
     tail = len(text) - 1 - max(text.rfind("."), text.rfind(","))
     if len(set(marks)) == 1 and tail == 3 and (len(marks) > 1 or marks[0] == ","):

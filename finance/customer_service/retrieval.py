@@ -1,7 +1,8 @@
 """Passages of the bank's own documents that answer a question, with where they stand; or none.
 
 Documents are Markdown files `<name>.<en|zh>.md`; each section under `##` is a passage, cited as `[name#n]`. A comment
-`<!-- asked: ... -->` under its title may hold other words that people use for it: these are searched, never shown.
+`<!-- asked: ... -->` under its title may hold other words that people use for it: these are searched, never shown; and
+`<!-- intents: ... -->` names the intents that it answers.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ MOST = 400
 """Characters of a question that are looked at."""
 
 SECTION = re.compile(
-    r"^## +(?P<title>.+?)\s*\n(?:<!-- asked: (?P<asked>.*?) -->\n)?(?P<text>(?:(?!^#{1,2} ).*(?:\n|\Z))*)", re.MULTILINE
+    r"^## +(?P<title>.+?)\s*\n(?:<!-- asked: (?P<asked>.*?) -->\n)?"
+    r"(?:<!-- intents: (?P<intents>.*?) -->\n)?(?P<text>(?:(?!^#{1,2} ).*(?:\n|\Z))*)",
+    re.MULTILINE,
 )
 STOP = frozenset(
     re.findall(
@@ -64,6 +67,7 @@ class Passage:
     end: int
     score: float = 0.0
     asked: str = ""
+    intents: tuple[str, ...] = ()
 
 
 def load_passages(folder: Path | None = None) -> list[Passage]:
@@ -97,6 +101,7 @@ def _sections(name: str, language: Language, document: str) -> list[Passage]:
                 start,
                 start + len(text),
                 asked=section["asked"] or "",
+                intents=tuple((section["intents"] or "").split()),
             )
         )
     if not passages or not all(passage.text for passage in passages):
@@ -148,20 +153,25 @@ class Retriever:
         }
         self._vectors = embed([f"{one.title}. {one.text}" for one in self.passages]) if embed else None
 
-    def search(self, query: str, k: int = 3, language: Language = "en") -> list[Passage]:
-        """At most `k` passages in the language, the best first, each with a score of at least `found`; else none."""
+    def search(self, query: str, k: int = 3, language: Language = "en", intents: Sequence[str] = ()) -> list[Passage]:
+        """At most `k` passages in the language, the best first, each with a score of at least `found`; else none.
+
+        Those that answer one of `intents` come first: their score is moved half the way to 1.
+        """
         query = query[:MOST]
         wanted, rows = Counter(terms(query)), self._of[language]
-        if not wanted or not rows:
+        if not rows or not (wanted or intents):
             return []
         weight = self._weight[language]
         unknown = max(weight.values())
-        whole = sum(weight.get(term, unknown) for term in wanted) * (K1 + 1)
+        whole = sum(weight.get(term, unknown) for term in wanted) * (K1 + 1) or 1.0
         mean = sum(self._lengths[i] for i in rows) / len(rows)
         scores = {i: self._bm25(i, wanted, weight, mean) / whole for i in rows}
         if self._embed and self._vectors is not None:
             near = self._vectors @ self._embed([query])[0]
             scores = {i: (1 - DENSE) * score + DENSE * max(0.0, float(near[i])) for i, score in scores.items()}
+        asked = set(intents)
+        scores = {i: (1 + s) / 2 if asked & set(self.passages[i].intents) else s for i, s in scores.items()}
         best = sorted(scores, key=lambda i: (-scores[i], i))[:k]
         return [replace(self.passages[i], score=round(scores[i], 4)) for i in best if scores[i] >= self.found]
 

@@ -76,14 +76,14 @@ class Answers:
     def __init__(self, retriever: Retriever, writer: Writer | None = None) -> None:
         self._retriever, self._writer = retriever, writer
 
-    def lookup(self, text: str, language: Language) -> str | None:
+    def lookup(self, text: str, language: Language, intents: Sequence[str] = ()) -> str | None:
         """The reply to a question with its citations, or None when no passage answers it. Never raises."""
-        answer = self.answer(text, language)
+        answer = self.answer(text, language, intents)
         return answer.text if answer else None
 
-    def answer(self, text: str, language: Language) -> Answer | None:
+    def answer(self, text: str, language: Language, intents: Sequence[str] = ()) -> Answer | None:
         """As `lookup`, with the passages and whether the model wrote it."""
-        passages = tuple(clean(passage) for passage in self._retriever.search(text, 3, language))
+        passages = tuple(clean(passage) for passage in self._retriever.search(text, 3, language, intents))
         passages = tuple(passage for passage in passages if passage.text)
         return word(text, language, passages, self._writer) if passages else None
 

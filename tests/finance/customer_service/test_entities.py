@@ -38,6 +38,11 @@ def values(text: str, kind: str) -> list[str]:
         ("一万零五十日元", "10050", "JPY"),
         ("壹仟贰佰元整", "1200", "CNY"),
         ("我想把200 USD换掉", "200", "USD"),
+        ("Pay 1 000 000 USD", "1000000", "USD"),
+        ("二点五万欧元", "25000", "EUR"),
+        ("零点五元", "0.50", "CNY"),
+        ("换300欧", "300", "EUR"),
+        ("不对，800欧元", "800", "EUR"),
     ],
 )
 def test_amounts_with_their_currency(text: str, amount: str, currency: str) -> None:
@@ -54,6 +59,9 @@ def test_amounts_with_their_currency(text: str, amount: str, currency: str) -> N
         ("一千二", "1200"),
         ("三块五", "3.50"),
         ("五毛", "0.50"),
+        ("一百零五块三毛二", "105.32"),
+        ("send two grand to mum", "2000"),
+        ("limit 3,000.00 per day", "3000"),
         ("给我转2w", "20000"),
         ("转账800给李四", "800"),
     ],
@@ -108,13 +116,25 @@ def test_currencies_alone() -> None:
         ("上个月15号", "2026-10-15"),
         ("明年三月一日", "2027-03-01"),
         ("月底", "2026-11-30"),
+        ("2025年底", "2025-12-31"),
+        ("年末", "2026-12-31"),
+        ("3月份的账单", "2026-03-01"),
+        ("the statement for October", "2026-10-01"),
+        ("on 01/12", "2026-12-01"),
+        ("this weekend", "2026-11-28"),
+        ("下周末", "2026-12-05"),
+        ("in 10 business days", "2026-12-11"),
+        ("三个工作日前", "2026-11-25"),
     ],
 )
 def test_dates(text: str, day: str) -> None:
     assert values(text, "date") == [day]
 
 
-@pytest.mark.parametrize("text", ["30 Feb 2026", "2026-13-45", "May I ask", "the sun sat", "5号线", "in 99999 years"])
+@pytest.mark.parametrize(
+    "text",
+    ["30 Feb 2026", "2026-13-45", "May I ask", "the sun sat", "5号线", "expires 12/27", "十五点五分", "in 99999 years"],
+)
 def test_what_is_no_date(text: str) -> None:
     assert values(text, "date") == []
 

@@ -56,6 +56,15 @@ def test_spans_are_of_the_documents() -> None:
         assert passage.asked
 
 
+def test_known_intents_come_first() -> None:
+    question = "somebody has my card, stop it"
+    assert RETRIEVER.search(question, 1, "en", ["card_block"])[0].id == "cards#1"
+    fees = RETRIEVER.search("how much is it", 3, "en", ["fees"])
+    assert {one.id for one in fees} == {"accounts#3", "money#2", "transfers#3"}
+    assert RETRIEVER.search("how much is it", 3, "en") == []
+    assert RETRIEVER.search(question, 3, "en", ["unheard_of"]) == RETRIEVER.search(question, 3, "en")
+
+
 def test_both_languages_have_the_same_passages() -> None:
     ids = {language: [one.id for one in load_passages() if one.language == language] for language in ("en", "zh")}
     assert ids["en"] == ids["zh"]
