@@ -217,7 +217,8 @@ def install(app: FastAPI, rejected: Counter) -> None:
     """Answer every expected error raised inside `app` with its problem."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        return respond(error, request.state.request_id, rejected, request.url.path)
+        # A WebSocket that is not accepted yet is answered like a request, but has no id.
+        return respond(error, getattr(request.state, "request_id", ""), rejected, request.url.path)
 
     for kind in (EspalierError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, handle)

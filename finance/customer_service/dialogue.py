@@ -54,6 +54,13 @@ class Dialogue:
         walk = Walk(self.tasks, self.services, state, session, text, strict=self.strict)
         if state.ended:
             return state, self._replied(walk, "over")
+        if not all(self.tasks.knows(frame) for frame in state.frames):
+            # It began with graphs that are no longer served.
+            state.frames = []
+            walk.say("sorry")
+            walk.hand_over(self.tasks.phrases.say["broken"].of(state.language))
+            walk.run()
+            return state, self._replied(walk)
         understood = self.understand(text)
         state.language = language_after(text, understood, state.language)
         secret = walk.slot is not None and walk.slot.secret

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError, model_validator
 from common.config import Strict
 from common.errors import UsageError
 from finance.customer_service.nodes import Branch, Call, Form, Kind, Name, Node, Retry, Slot, Text, Words, targets
+from finance.customer_service.state import Frame
 
 FOLDER = Path(__file__).parent / "graphs"
 FAILURES = ("timeout", "unavailable", "invalid")
@@ -108,6 +109,11 @@ class Tasks(Strict):
     def by_intent(self) -> Mapping[str, str]:
         """The task of each intent that has one."""
         return {intent: graph.id for graph in self.graphs.values() for intent in graph.intents}
+
+    def knows(self, frame: Frame) -> bool:
+        """Whether a task under way is one of these graphs as it is now."""
+        graph = self.graphs.get(frame.task)
+        return graph is not None and frame.node in graph.nodes and frame.slots.keys() <= graph.slots.keys()
 
     def kind_of(self, graph: Graph, name: str) -> Kind | None:
         """The kind of a slot of a task, or of an output of an operation that it calls; None: not known to it."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, delete, select, update
 
 from common.database import Database
@@ -151,7 +152,10 @@ class Sessions:
         row = connection.execute(select(table).where(*mine)).mappings().first()
         if row is None:
             raise NoSuchSession("there is no such session, or it has expired", fix="begin a new one")
-        state, reply = State.model_validate_json(row["state"]), Reply.model_validate_json(row["reply"])
+        try:
+            state, reply = State.model_validate_json(row["state"]), Reply.model_validate_json(row["reply"])
+        except ValidationError:
+            raise NoSuchSession("this session is of another version", fix="begin a new one") from None
         return Session(row["id"], row["owner"], row["turn"], state, reply, row["message"], row["expires"])
 
 

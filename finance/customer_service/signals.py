@@ -17,6 +17,12 @@ QUESTION = re.compile(
 CJK = re.compile(r"[\u3400-\u9fff]")
 LATIN = re.compile(r"[A-Za-z]{2,}")
 FILLERS = re.compile(r"\bplease\b|请|吧|啊|呀|哦|呢")
+BUT = re.compile(
+    r"[?？\n]|.{50}|\b(but|not|no|never|dont|\w*n't|wait|other|another|instead|except|if|unless|first|only|cancel|stop"
+    r"|what|how|why|when|which|who|hold|change|maybe|think)\b|[但不没别除另先等吗呢么取换改再若如]",
+    re.IGNORECASE,
+)
+"""After a yes: what makes it none, or leaves doubt."""
 STOPS = re.compile(r"[,，.。!！;；]")
 
 
@@ -27,12 +33,19 @@ class Signals:
         self._spoken = {name: _spoken((*words[name].en, *words[name].zh)) for name in SIGNALS}
 
     def of(self, text: str) -> str:
-        """Which of `SIGNALS` the whole message is, or ""; a "no" may be followed by more, a yes must stand alone."""
+        """Which of `SIGNALS` the whole message is, or "".
+
+        After a yes or a no and a comma there may be more; after a yes, nothing that takes it back or asks.
+        """
         said = plain(FILLERS.sub(" ", plain(text)))
         found = next((name for name, spoken in self._spoken.items() if spoken.fullmatch(said)), "")
         first, *rest = STOPS.split(said, maxsplit=1)
-        # A no with a number after it is a correction, whether the number is understood or not.
-        return found or ("no" if self._spoken["no"].fullmatch(first) and not re.search(r"\d", "".join(rest)) else "")
+        # With a number after it, it is a correction, whether the number is understood or not.
+        if found or re.search(r"\d", "".join(rest)):
+            return found
+        if self._spoken["no"].fullmatch(first):
+            return "no"
+        return "yes" if self._spoken["yes"].fullmatch(first) and not BUT.search(text) else ""
 
 
 def is_question(text: str) -> bool:

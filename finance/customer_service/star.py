@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 
 from common.data.card import load_card
-from common.data.fetch import data_sha256, fetch
+from common.data.fetch import data_sha256
 from common.evaluation.metrics import interval
 from common.evaluation.report import Metric, Report, Seconds, Slice
 from common.progress import working
 from common.provenance import commit, machine, peak_rss_mb
+from finance.customer_service.data import paths
 
 DATASET = "service-star-bank"
 FOLDS = 5
@@ -80,7 +81,7 @@ def points(dialogue: Mapping[str, Any], name: str) -> list[Point]:
 
 def load() -> tuple[list[list[Point]], dict[str, Chart]]:
     """The complete dialogues, and the chart of each task; raises `DatasetUnavailable`."""
-    files = fetch(load_card(DATASET))
+    files = paths(DATASET)
     read = {path: json.loads(files[path].read_text(encoding="utf-8")) for path in sorted(files)}
     charts = {
         path.split("/")[1]: each["graph"]

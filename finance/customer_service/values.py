@@ -121,7 +121,7 @@ def shown(kind: Kind, value: str, language: Language) -> str:
         return f"{Decimal(amount):,.2f} {currency}".strip()
     if kind == "date":
         day = date.fromisoformat(value)
-        return f"{day:%-d %B %Y}" if language == "en" else f"{day.year}年{day.month}月{day.day}日"
+        return f"{day.day} {day:%B %Y}" if language == "en" else f"{day.year}年{day.month}月{day.day}日"
     if kind == "code":
         return "•" * len(value)
     return value

@@ -208,8 +208,19 @@ def test_a_no_is_a_no(answer: str) -> None:
     assert talk.state.frames == []
 
 
+DOUBTS = [
+    "yes, but the other one",
+    "yes, if it is free",
+    "ok, what happens then",
+    "ok... why",
+    "是，但是不是这张",
+    "好，先等等",
+]
+
+
 @pytest.mark.parametrize(
-    "answer", ["maybe", "yes but not this one", "why?", "🙂", "", "yesterday", "I said yes to nothing", "是不是"]
+    "answer",
+    ["maybe", "yes but not this one", "why?", "🙂", "", "yesterday", "I said yes to nothing", "是不是", *DOUBTS],
 )
 def test_nothing_but_a_yes_is_a_yes(answer: str) -> None:
     talk = Talk()
@@ -220,7 +231,9 @@ def test_nothing_but_a_yes_is_a_yes(answer: str) -> None:
     assert talk.reply.awaits == "yes"
 
 
-@pytest.mark.parametrize("answer", ["Yes!", "YES", "yes, please", "ok go ahead", "是的。", "好的，确认"])
+@pytest.mark.parametrize(
+    "answer", ["Yes!", "YES", "yes, please", "ok go ahead", "Yes, block it.", "是的。", "好的，确认", "对，就是这张"]
+)
 def test_ways_to_say_yes(answer: str) -> None:
     talk = Talk()
     talk.say("block my card ending 1234")
@@ -448,6 +461,16 @@ def test_a_graph_that_forgets_identity_gets_no_account_data() -> None:
     talk = Talk(load_tasks(more={"balance": graph}), strict=False)
     talk.say("my balance please")
     assert talk.calls() == ["hand_over"]
+
+
+@pytest.mark.parametrize("change", [{"task": "gone"}, {"node": "gone"}, {"slots": {"gone": "1"}}])
+def test_a_dialogue_that_began_with_other_graphs_goes_to_a_person(change: dict[str, Any]) -> None:
+    talk = Talk()
+    talk.say("block my card")
+    talk.state.frames[0] = talk.state.frames[0].model_copy(update=change)
+    talk.say("62220001")
+    assert talk.reply.texts[0] == "Something went wrong on our side. A colleague will help you."
+    assert talk.reply.ended == "handoff"
 
 
 def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,17 @@ import talk
 from fastapi import APIRouter
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
+from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
 from common.config import settings
 from common.serving.app import create_app
 from common.serving.security.keyfile import create_key
 from common.system import System
+from finance.customer_service import routes
+from finance.customer_service.desk import EXAMPLE
 from finance.customer_service.graph import FOLDER, GraphError
-from finance.customer_service.routes import EXAMPLE, dialogue_routes
+from finance.customer_service.routes import dialogue_routes
 from finance.customer_service.understood import Language, Understood
 
 SYSTEM = System("toy.desk", "Talks.", "none", "minimal", (), (), predictor="absent:Absent")
@@ -158,6 +162,26 @@ def test_two_messages_at_once(client: TestClient, clerk: Clerk) -> None:
     assert clerk.heard == ["block my card"]
 
 
+def test_too_many_messages_at_once(client: TestClient, clerk: Clerk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "MOST_WAITING", 1)
+    id, inside, go = begin(client), threading.Event(), threading.Event()
+
+    def wait(text: str) -> None:
+        inside.set()
+        assert go.wait(20)
+
+    clerk.act = wait
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(say, client, id, "block my card")
+        assert inside.wait(20)
+        second = client.post(BASE, json={})
+        go.set()
+        assert first.result().status_code == 200
+    assert second.status_code == 503
+    assert second.headers["retry-after"] == "1"
+    assert client.post(BASE, json={}).status_code == 201
+
+
 def test_a_crash_leaves_the_session_as_it_was(client: TestClient, clerk: Clerk) -> None:
     id = begin(client)
     say(client, id, "block my card")
@@ -224,6 +248,15 @@ def test_a_websocket_of_no_session(client: TestClient) -> None:
         with pytest.raises(WebSocketDisconnect) as closed:
             socket.receive_text()
     assert closed.value.code == 1008
+
+
+def test_a_websocket_without_a_model(clerk: Clerk) -> None:
+    app = create_app("toy", systems=[replace(SYSTEM, predictor="test_routes:Clerk")])
+    with TestClient(app) as client:
+        with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect(f"{BASE}/none/ws"):
+            pass
+        assert denied.value.status_code == 503
+        assert "no model is trained yet" in denied.value.json()["detail"]
 
 
 def test_a_crash_leaves_the_websocket_open(client: TestClient, clerk: Clerk) -> None:

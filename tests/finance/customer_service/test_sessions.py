@@ -127,6 +127,16 @@ def test_a_message_makes_a_session_live_longer(sessions: Sessions, clock: Clock)
     assert after.expires == clock.now + LIFETIME
 
 
+def test_a_state_that_this_version_cannot_read(sessions: Sessions, database_url: str) -> None:
+    made = sessions.create("ann", STATE, REPLY)
+    engine = create_engine(database_url.replace("postgresql://", "postgresql+pg8000://"))
+    with engine.begin() as connection:
+        connection.execute(text("""UPDATE service_sessions SET state = '{"of": "tomorrow"}'"""))
+    engine.dispose()
+    with pytest.raises(NoSuchSession, match="this session is of another version; begin a new one"):
+        sessions.find(made.id, "ann")
+
+
 def test_deleting(sessions: Sessions) -> None:
     made = sessions.create("ann", STATE, REPLY)
     sessions.delete(made.id, "ann")
