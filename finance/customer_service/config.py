@@ -32,7 +32,7 @@ class Refusal(Strict):
 class Tuned(Strict):
     """How an encoder is tuned, with `full` or `lora`: for the model, and again for each fold of the promise."""
 
-    epochs: int = Field(3, ge=1)
+    epochs: int = Field(4, ge=1)
     learning_rate: float = Field(1.5e-3, gt=0, description="of the head; the encoder's is a tenth")
     outliers: float = Field(0.3, ge=0, description="weight of mixed vectors, where there is a class for out of scope")
     repeat: int = Field(5, ge=1, description="how often texts out of scope are shown in an epoch")

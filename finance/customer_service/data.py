@@ -188,7 +188,12 @@ def _record(record: Any, path: Path, number: int) -> tuple[str, str, str, str]:
     if not text or language not in ("en", "zh"):
         got = repr(text[:40]) if not record.get("language") else repr(record["language"])
         raise SchemaError("no text in English or Chinese", where=where, got=got, fix="mend or drop this row")
-    return text, "" if intent.lower() in OUT_OF_SCOPE else intent, language, "near" if intent else ""
+    return (
+        text,
+        "" if intent.lower() in OUT_OF_SCOPE else intent,
+        language,
+        "" if intent and intent.lower() not in OUT_OF_SCOPE else "far",
+    )
 
 
 def _utterances(rows: Sequence[tuple[str, str, str, str]], groups: Sequence[int] | None = None) -> Utterances:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import UsageError
 from finance.customer_service.config import Config
 from finance.customer_service.data import Utterances
 from finance.customer_service.head import Head, tuned
@@ -14,6 +15,8 @@ from finance.customer_service.model import Classifier, sharpness_of
 from finance.customer_service.reader import read
 from finance.customer_service.refusal import Gate, set_threshold
 from finance.customer_service.space import Space, frozen
+
+FEWEST_INTENTS, FEWEST_ROWS = 4, 20
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,11 @@ class Fitted:
 
 
 def fit(config: Config, data: Utterances, languages: tuple[str, ...]) -> Fitted:
-    """Fit on all of `data`; promise for the languages, from models of its folds."""
+    """Fit on all of `data`; promise for the languages, from models of its folds.
+
+    Raises `UsageError` for too few intents or utterances to leave any out.
+    """
+    enough(data, languages)
     spaces = Spaces(config, data, languages)
     sharpness, held = cross_fit(config, data, spaces)
     final = replace(classifier(config, data, np.ones(len(data), bool), spaces), sharpness=sharpness)
@@ -54,12 +61,22 @@ def fit(config: Config, data: Utterances, languages: tuple[str, ...]) -> Fitted:
     metrics: dict[str, Any] = {}
     for language in languages:
         here = held.language == language
-        in_scope, out = here & held.known, here & promised_for(held)
-        gates[language] = Gate.fit(held.score[in_scope], held.score[out], held.kind[out], config.refusal.recall)
+        gates[language] = strictest(held, here, config.refusal.recall)
         metrics |= {f"valid_{name}_{language}": value for name, value in told(held, gates[language], here).items()}
     known = held.known & np.isin(held.language, languages)
     metrics["valid_accuracy"] = float(held.right[known].mean())
     return Fitted(final, gates, set_threshold(held.chance[known], config.refusal.coverage), metrics)
+
+
+def enough(data: Utterances, languages: tuple[str, ...]) -> None:
+    """Raise `UsageError` unless intents and phrases can be left out in each language, and some remain."""
+    fix = "give more utterances, labelled with what they mean"
+    if (count := len(np.unique(data.intent[data.known]))) < FEWEST_INTENTS:
+        raise UsageError("too few intents to leave any out", got=count, expected=f"at least {FEWEST_INTENTS}", fix=fix)
+    for language in languages:
+        if (count := int((data.known & (data.language == language)).sum())) < FEWEST_ROWS:
+            expected = f"at least {FEWEST_ROWS}"
+            raise UsageError("too few utterances", where=f"language {language}", got=count, expected=expected, fix=fix)
 
 
 class Spaces:
@@ -120,10 +137,18 @@ def kinds_of(data: Utterances) -> np.ndarray:
     return np.where(data.known, np.array([f"intent.{name}" for name in data.intent], dtype=object), own)
 
 
-def promised_for(held: Held) -> np.ndarray:
-    """bool (rows,): the requests that the promise is about: those near the known ones, if there are any."""
+def strictest(held: Held, here: np.ndarray, recall: float) -> Gate:
+    """The gate that keeps the promise both near the known ones and elsewhere, by rows `here` (mask).
+
+    A group of too few kinds to promise it has no say: one row that is labelled wrongly would refuse everybody.
+    """
     near = np.array([kind.startswith(("near", "intent")) for kind in held.kind])
-    return near if near.any() else ~held.known
+    known, gates = held.score[here & held.known], []
+    for out in (here & near, here & ~near & ~held.known):
+        if out.any():
+            gates.append(Gate.fit(known, held.score[out], held.kind[out], recall))
+    able = [gate for gate in gates if gate.promised == recall]
+    return max(able or gates[:1], key=lambda gate: gate.threshold)
 
 
 def told(held: Held, gate: Gate, here: np.ndarray) -> dict[str, float]:

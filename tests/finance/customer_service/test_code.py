@@ -5,14 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.config import settings
+from common.errors import UsageError
 from common.text.ngrams import Grams
 from finance.customer_service.config import Config, Refusal
 from finance.customer_service.data import Utterances
-from finance.customer_service.fit import fit
+from finance.customer_service.evaluate import evaluate
+from finance.customer_service.fit import Held, fit, strictest
 from finance.customer_service.language import clauses, language_of
 from finance.customer_service.model import Classifier, Kernel, gaussian, sharpness_of
 from finance.customer_service.reader import read, sureness
 from finance.customer_service.refusal import Gate, set_threshold
+from finance.customer_service.serve import CustomerServicePredictor, Request
+from finance.customer_service.train import train
 
 
 class Plane:
@@ -174,3 +179,65 @@ def test_what_is_promised_is_of_kinds_left_out_in_turn():
     assert fitted.metrics["valid_accuracy"] > 0.8
     unseen = ["totally other words here", "nothing of this kind"]
     assert fitted.gates["en"].refuses(np.array([one.score for one in read(fitted.classifier, unseen)])).all()
+
+
+def own(tmp_path, intents, rows, extra=()):
+    """A file in which every intent has a word of its own."""
+    words = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf"][:intents]
+    lines = [f"please do the {word} thing number {row},{word}" for word in words for row in range(rows)]
+    file = tmp_path / "own.csv"
+    file.write_text("text,intent\n" + "\n".join([*lines, *extra]), encoding="utf-8")
+    return str(file)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("ESPALIER_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.mark.parametrize("intents", [4, 7])
+def test_a_few_intents_without_any_example_out_of_scope_are_enough(tmp_path, home, intents):
+    bundle = train(Config(dataset=own(tmp_path, intents, 12)))
+    answer = CustomerServicePredictor.load(bundle).predict([Request(text="do the delta thing, please")])[0]
+    assert answer.intents[0].name == "delta"
+    assert answer.promised_recall == pytest.approx(min(0.85, intents / (intents + 1)))
+    report, _ = evaluate(bundle)
+    assert report.metrics["accuracy"].value == 1
+    assert "oos_recall" not in report.metrics
+
+
+@pytest.mark.parametrize(
+    ("intents", "rows", "extra", "told"),
+    [
+        (1, 30, (), "too few intents"),
+        (3, 30, (), "too few intents to leave any out: got 3, expected at least 4"),
+        (5, 3, (), "language en: too few utterances"),
+        (5, 30, ("我的卡丢了,alpha", "你好,bravo"), "language zh: too few utterances"),
+    ],
+)
+def test_too_little_to_learn_from_is_refused_in_a_sentence(tmp_path, home, intents, rows, extra, told):
+    with pytest.raises(UsageError, match=told):
+        train(Config(dataset=own(tmp_path, intents, rows, extra)))
+
+
+def test_a_handful_of_rows_out_of_scope_cannot_refuse_everybody():
+    rng = np.random.default_rng(4)
+    kind = np.array(["", *[f"intent.{number % 20}" for number in range(200)], "far#0", "far#1"], dtype=object)
+    score = np.array([0.9, *rng.uniform(0, 0.5, 200), 0.99, 0.98])
+    rest = np.full(len(kind), True)
+    held = Held(score, np.full(len(kind), "en", dtype=object), kind, rest, score)
+    gate = strictest(held, rest, 0.85)
+    assert gate.promised == 0.85
+    assert gate.threshold < 0.6
+    far = np.array([f"far#{number}" for number in range(60)], dtype=object)
+    many = Held(
+        np.concatenate([score, np.linspace(0.6, 0.8, 60)]),
+        np.full(len(kind) + 60, "en", dtype=object),
+        np.concatenate([kind, far]),
+        np.full(len(kind) + 60, True),
+        np.concatenate([score, np.zeros(60)]),
+    )
+    assert strictest(many, np.full(len(kind) + 60, True), 0.85).threshold > 0.7
