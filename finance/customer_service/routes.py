@@ -19,6 +19,7 @@ from fastapi.responses import HTMLResponse
 from pydantic import ValidationError
 
 from common.config import settings
+from common.console.words import language_of
 from common.errors import Overloaded, RequestError
 from common.serving.problems import invalid_body, problem_of
 from finance.customer_service.desk import EXAMPLE, Answer, BankSettings, Begin, Desk, Message, Understands
@@ -93,10 +94,13 @@ def dialogue_routes(predictor: Callable[[], Understands]) -> APIRouter:
 
     @router.get("/chat", summary="A page to talk to it.", response_class=HTMLResponse)
     async def chat(
-        response: Response, lang: Annotated[Language, Query(description="of the page")] = "en"
+        request: Request,
+        response: Response,
+        lang: Annotated[Language | None, Query(description="of the page; else as the browser prefers")] = None,
     ) -> HTMLResponse:
-        headers = {**response.headers, "content-security-policy": _policy()}
-        return HTMLResponse(_page().replace("@lang@", lang), headers=headers)
+        spoken = language_of(lang or "", request.headers.get("accept-language", ""))
+        headers = {**response.headers, "content-security-policy": _policy(), "vary": "Accept-Language"}
+        return HTMLResponse(_page().replace("@lang@", spoken), headers=headers)
 
     _add_socket(router, desk, threads)
     return router

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 SERVICE = """
@@ -172,3 +173,14 @@ def test_by_websocket_over_the_wire(address: str) -> None:
         with pytest.raises(ConnectionClosed):
             socket.recv(10)
     assert httpx.get(f"{address}/v1/desk/sessions/{id}").json()["turn"] == 1
+
+
+def test_the_page_speaks_as_the_browser_prefers_unless_it_is_told(address: str) -> None:
+    def lang(query: str = "", **headers: str) -> str:
+        page = httpx.get(f"{address}/v1/desk/chat{query}", headers=headers)
+        assert page.headers["vary"] == "Accept-Language"
+        return page.text.partition('<html lang="')[2].partition('"')[0]
+
+    assert lang(**{"accept-language": "zh-CN,zh;q=.9,en;q=.5"}) == "zh"
+    assert lang("?lang=en", **{"accept-language": "zh-CN"}) == "en"
+    assert lang(**{"accept-language": "de"}) == "en"
