@@ -66,6 +66,8 @@ def test_the_wheel_holds_the_packages_and_their_data_and_nothing_else(wheel: Pat
     kinds = {".py", ".j2", ".css", ".toml"}
     if any(ROOT.glob("manufacturing/*/gantt.html")):
         kinds |= {".html", ".js"}
+    if any(ROOT.glob("*/*/documents/*.md")):
+        kinds |= {".md"}
     assert {Path(name).suffix for name in files if ".dist-info/" not in name} == kinds
     assert {"common/evaluation/report.html.j2", "common/console/words.zh.toml"} <= set(files)
     in_tree = {str(path.relative_to(ROOT)) for name in TREES for path in (ROOT / name).rglob("*.py")}
