@@ -148,7 +148,8 @@ class CustomerServicePredictor:
 
     def lookup(self, text: str, language: Language) -> str | None:
         """For the dialogue: a reply from documents with its citations, worded by a language model where one is set."""
-        return self._worded.lookup(text, language)
+        meant = self.understand(text)
+        return self._worded.lookup(text, language, [n for n, _ in meant.intents] if meant.decision == "answer" else [])
 
     @classmethod
     def routes(cls, predictor: Callable[[], CustomerServicePredictor]) -> APIRouter:
@@ -180,7 +181,8 @@ class CustomerServicePredictor:
         names = [name for name, _ in found.intents]
         if said == "answer" and names[0] in SMALL_TALK:
             said = names[0]
-        known = self._plain.answer(request.text, language) if said == "answer" and len(names) == 1 else None
+        alone = said == "answer" and len(names) == 1
+        known = self._plain.answer(request.text, language, [self.tasks.get(names[0], names[0])]) if alone else None
         gate = self.brains[language].gates[language] if language in self.brains else None
         return Answer(
             language=language,

@@ -142,3 +142,14 @@ def test_serving_needs_no_library_of_training(trained):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+def test_passages_are_about_what_was_understood(client, predictor):
+    for text, cited in (("I lost my card, please block it", "cards#"), ("我的卡丢了，请冻结", "cards#")):
+        answer = ask(client, text)
+        assert answer["passages"]
+        assert answer["passages"][0]["id"].startswith(cited)
+        assert f"[{answer['passages'][0]['id']}]" in answer["reply"]
+        assert predictor.lookup(text, answer["language"]) == answer["reply"]
+    assert ask(client, "can I get a mortgage")["passages"] == []
+    assert predictor.lookup("who won the football match", "en") is None
