@@ -27,10 +27,7 @@ TREE: Tree = files_of(ROOT, "HEAD") if shutil.which("git") and (ROOT / ".git").e
 SYSTEMS = sorted(records(TREE))
 ORIGINS = [*SYSTEMS, *sorted({name.partition(".")[0] for name in SYSTEMS})]
 
-pytestmark = [
-    pytest.mark.skipif(not shutil.which("make"), reason="make is not installed"),
-    pytest.mark.skipif(bool(os.environ.get("ESPALIER_OFFLINE")), reason="installs packages"),
-]
+pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 
 
 @pytest.fixture(scope="session")
