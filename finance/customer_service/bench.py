@@ -16,20 +16,30 @@ from common.evaluation.report import Metric, Report, Seconds
 from common.progress import bar
 from common.text.ngrams import Grams
 from finance.customer_service.acts_report import evaluate_acts
+from finance.customer_service.clinc import clinc
 from finance.customer_service.config import Config
 from finance.customer_service.data import (
     BANKING,
     CLINC,
     Utterances,
     as_tasks,
-    clinc_part,
     load,
     load_test,
     published,
 )
-from finance.customer_service.evaluate import baseline, evaluate, floor, judge, measured, report_of, share, slices
+from finance.customer_service.evaluate import (
+    baseline,
+    evaluate,
+    floor,
+    judge,
+    majority,
+    measured,
+    report_of,
+    share,
+    slices,
+)
 from finance.customer_service.fit import Spaces, classifier, fit
-from finance.customer_service.model import NONE, Classifier
+from finance.customer_service.model import Classifier
 from finance.customer_service.reader import read, sureness
 from finance.customer_service.replies import name_of
 from finance.customer_service.serve import CustomerServicePredictor, Request
@@ -42,8 +52,6 @@ SHOTS, DRAWS, GUESSED_RIDGE = 10, 3, 1.0
 """Texts of each intent, how often they are drawn, and the ridge of a model that learns from guessed labels too."""
 LEFT_OUT, NEAR_DRAWS = 20, 2
 """Intents that training does not see, and how often these are drawn."""
-VALID_RECALL = 0.91
-"""Of the out-of-scope rows of CLINC150's validation part, at the threshold."""
 TIMED = 200
 
 
@@ -55,7 +63,7 @@ def bench(config: Config, preset: str) -> list[Report]:
     rows: dict[str, Callable[[], list[Report]]] = {
         "BANKING77": lambda: [full(pure)],
         "10-shot": lambda: [few_shot(pure)],
-        "CLINC150": lambda: [clinc(pure)],
+        "CLINC150": lambda: [clinc(tuning(pure, 3))],
         "near": lambda: [near(pure)],
         "CrossWOZ": lambda: [evaluate_acts(preset, config.seed)],
         "STAR": lambda: [evaluate_star(preset, config.seed)],
@@ -145,36 +153,6 @@ def few_shot(config: Config) -> Report:
     )
 
 
-def clinc(config: Config) -> Report:
-    """CLINC150 as published: a class for the 100 out-of-scope rows, the threshold chosen on validation."""
-    started = time.perf_counter()
-    corpus, learnt, valid, test = load(CLINC), clinc_part("train"), clinc_part("val"), load_test(CLINC)
-    loaded = time.perf_counter()
-    config = tuning(config, 3)
-    model = classifier(config, learnt, np.ones(len(learnt), bool), Spaces(config, learnt, ("en",)))
-    trained = time.perf_counter()
-    threshold = float(np.quantile(against_none(model, valid)[1][~valid.known], VALID_RECALL, method="higher"))
-    best, score = against_none(model, test)
-    kept = score > threshold
-    metrics = {
-        "in_scope_accuracy": share(kept & (best == test.intent), test.known, np.arange(len(test))),
-        "oos_recall": share(~kept, ~test.known, np.arange(len(test))),
-        "accuracy_unrefused": share(best == test.intent, test.known, np.arange(len(test))),
-    }
-    found = baseline(learnt, test, config.seed)
-    return report_of(
-        dataset=CLINC,
-        protocol="full",
-        simulated=False,
-        data_sha256=corpus.sha256,
-        metrics=metrics,
-        floor={"in_scope_accuracy": majority(learnt, test), "oos_recall": 0.0},
-        baselines={"TF-IDF + linear SVM": {"in_scope_accuracy": found["accuracy"], "oos_recall": found["oos_recall"]}},
-        published=published(CLINC, "full"),
-        seconds=Seconds(data=loaded - started, train=trained - loaded, evaluate=time.perf_counter() - trained),
-    )
-
-
 def near(config: Config) -> Report:
     """What is promised of kinds that training has not seen: twenty intents of BANKING77 left out of it altogether."""
     started = time.perf_counter()
@@ -255,24 +233,12 @@ def best_of(model: Classifier, data: Utterances) -> tuple[np.ndarray, np.ndarray
     return np.array(model.intents, dtype=object)[chances.argmax(axis=1)], sureness(chances)
 
 
-def against_none(model: Classifier, data: Utterances) -> tuple[np.ndarray, np.ndarray]:
-    """The best intent, object (rows,), and by how much its score is above that of out of scope, float (rows,)."""
-    scores = model.scores(data.text.tolist())
-    return np.array(model.intents, dtype=object)[scores[:, 1:].argmax(axis=1)], scores[:, 1:].max(axis=1) - scores[:, 0]
-
-
 def drawn(data: Utterances, shots: int, seed: int) -> Utterances:
     """So many texts of each intent."""
     rng = np.random.default_rng(seed)
     names = np.unique(data.intent[data.known])
     rows = [rng.choice(np.flatnonzero(data.intent == name), shots, replace=False) for name in names]
     return data.rows(np.concatenate(rows))
-
-
-def majority(train_part: Utterances, test: Utterances) -> float:
-    """Accuracy of the most frequent intent."""
-    names, counts = np.unique(train_part.intent[train_part.intent != NONE], return_counts=True)
-    return float((test.intent[test.known] == names[counts.argmax()]).mean())
 
 
 def mean_of(draws: Sequence[Metric]) -> Metric:

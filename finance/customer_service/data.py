@@ -98,11 +98,6 @@ def load_test(dataset: str, seed: int = 0) -> Utterances:
     return everything.rows(_held_out(everything, seed))
 
 
-def clinc_part(name: str) -> Utterances:
-    """One part of CLINC150 as it is published: train or val, each with its own rows out of scope."""
-    return _utterances(_clinc(name))
-
-
 def as_tasks(dataset: str, data: Utterances) -> Utterances:
     """Utterances of a published set with our intents, by `tasks.toml`; others are near, or far outside of a bank."""
     ours = tasks()[dataset]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,22 +89,7 @@ class Classifier:
         head: Head | None = None,
     ) -> Classifier:
         """N-grams and sentence vectors: least squares on both kernels' sum, in closed form; `head` as it is."""
-        from scipy.linalg import cho_factor, cho_solve
-
-        ngrams, rows = NGrams.fit(texts, grams), space(texts)
-        counted = ngrams(texts)
-        matrix = gaussian(rows, rows, settings.gamma)
-        for start in range(0, len(texts), BLOCK):
-            some = slice(start, start + BLOCK)
-            matrix[some] += settings.ngrams * (counted[some] @ counted.T).toarray()
-        matrix[np.diag_indices(len(matrix))] += settings.ridge
-        classes, place = np.unique(labels, return_inverse=True)
-        target = (np.eye(len(classes), dtype=np.float32)[place] - 1 / len(classes)).astype(np.float32)
-        solved = cho_solve(cho_factor(matrix, overwrite_a=True, check_finite=False), target, check_finite=False)
-        weight = np.ascontiguousarray(settings.ngrams * (counted.T @ solved), np.float32)
-        support = Support(space, rows, solved.astype(np.float32), settings.gamma)
-        bias = np.full(len(classes), 1 / len(classes), np.float32)
-        return cls(ngrams, weight, bias, tuple(str(name) for name in classes), support, head)
+        return replace(fit_kernel(texts, labels, grams, settings, space)[0], head=head)
 
     @property
     def intents(self) -> tuple[str, ...]:
@@ -151,6 +136,56 @@ class Classifier:
             support = Support(space, arrays["rows"], arrays["coefficients"], state["gamma"])
         ngrams, classes = NGrams.of(state["ngrams"]), tuple(state["classes"])
         return cls(ngrams, arrays["weight"], arrays["bias"], classes, support, head, state["sharpness"])
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """A kernel matrix's Cholesky factor, its `target` (rows, classes), and the coefficients that solve it."""
+
+    factor: tuple[np.ndarray, bool]
+    target: np.ndarray
+    solved: np.ndarray
+
+    def without(self, groups: Sequence[np.ndarray]) -> np.ndarray:
+        """What rows would be given, one after the other (rows, classes), had their whole group not been learnt from.
+
+        Exact, without learning again (Rifkin & Lippert, 2007). `groups` are positions int (n,) each.
+        """
+        from scipy.linalg import cho_solve
+
+        places = np.concatenate(groups)
+        unit = np.zeros((len(self.target), len(places)), np.float32)
+        unit[places, np.arange(len(places))] = 1
+        inverse = cho_solve(self.factor, unit, overwrite_b=True, check_finite=False)[places].astype(np.float64)
+        found, start = [], 0
+        for group in groups:
+            own = slice(start, start + len(group))
+            found.append(self.target[group] - np.linalg.solve(inverse[own, own], self.solved[group]))
+            start += len(group)
+        return np.concatenate(found) + 1 / self.target.shape[1]
+
+
+def fit_kernel(
+    texts: Sequence[str], labels: np.ndarray, grams: Grams, settings: Kernel, space: Space
+) -> tuple[Classifier, LeastSquares]:
+    """The classifier of `Classifier.kernel`, and how it was solved."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    ngrams, rows = NGrams.fit(texts, grams), space(texts)
+    counted = ngrams(texts)
+    matrix = gaussian(rows, rows, settings.gamma)
+    for start in range(0, len(texts), BLOCK):
+        some = slice(start, start + BLOCK)
+        matrix[some] += settings.ngrams * (counted[some] @ counted.T).toarray()
+    matrix[np.diag_indices(len(matrix))] += settings.ridge
+    classes, place = np.unique(labels, return_inverse=True)
+    target = (np.eye(len(classes), dtype=np.float32)[place] - 1 / len(classes)).astype(np.float32)
+    factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
+    solved = cho_solve(factor, target, check_finite=False).astype(np.float32)
+    weight = np.ascontiguousarray(settings.ngrams * (counted.T @ solved), np.float32)
+    bias, names = np.full(len(classes), 1 / len(classes), np.float32), tuple(str(name) for name in classes)
+    found = Classifier(ngrams, weight, bias, names, Support(space, rows, solved, settings.gamma))
+    return found, LeastSquares(factor, target, solved)
 
 
 def gaussian(left: np.ndarray, right: np.ndarray, gamma: float) -> np.ndarray:

@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from common.config import settings
 from common.errors import UsageError
 from common.text.ngrams import Grams
+from finance.customer_service.clinc import RECALL, threshold
 from finance.customer_service.config import Config, Refusal
 from finance.customer_service.data import Utterances
 from finance.customer_service.evaluate import evaluate
 from finance.customer_service.fit import Held, fit, strictest
 from finance.customer_service.language import clauses, language_of
-from finance.customer_service.model import Classifier, Kernel, gaussian, sharpness_of
+from finance.customer_service.model import Classifier, Kernel, fit_kernel, gaussian, sharpness_of
 from finance.customer_service.reader import read, sureness
 from finance.customer_service.refusal import Gate, set_threshold
 from finance.customer_service.serve import CustomerServicePredictor, Request
@@ -133,6 +135,25 @@ def test_the_kernel_model_solves_its_equations_and_is_kept_as_it_is():
     solved = np.linalg.solve(kernel + 0.1 * np.eye(6), target)
     assert model.scores(texts) == pytest.approx(kernel @ solved + 0.5, abs=1e-4)
     assert (np.array(model.intents)[model.chances(model.scores(texts)).argmax(axis=1)] == labels).all()
+
+
+def test_rows_are_left_out_exactly_as_if_they_had_never_been_learnt_from():
+    texts = ["aab", "aba", "bb a", "bab b", "aaaa", "bbbb", "ba", "abab"]
+    labels = np.array(["", "x", "y", "y", "x", "y", "", ""], dtype=object)
+    settings, grams = Kernel(gamma=2, ngrams=0, ridge=0.1), Grams(least=1)
+    groups = [np.array([6, 0]), np.array([7])]
+    found = fit_kernel(texts, labels, grams, settings, Plane())[1].without(groups)
+    for group, scores in zip(groups, np.split(found, [2]), strict=True):
+        kept = np.delete(np.arange(8), group)
+        rest, _ = fit_kernel([texts[row] for row in kept], labels[kept], grams, settings, Plane())
+        assert scores == pytest.approx(rest.scores([texts[row] for row in group]), abs=1e-4)
+
+
+def test_the_threshold_of_clinc150_keeps_its_recall_as_surely_as_it_says():
+    rng = np.random.default_rng(5)
+    recalls = [threshold(rng.normal(size=200)) for _ in range(600)]
+    assert np.mean(norm.cdf(recalls) >= RECALL) == pytest.approx(0.95, abs=0.03)
+    assert threshold(np.array([3.0, 1.0, 2.0])) == 3.0  # too few to be sure: the greatest
 
 
 def test_a_linear_model_of_two_or_three_classes_survives_its_state():

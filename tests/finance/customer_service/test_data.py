@@ -8,7 +8,7 @@ import pytest
 from common.config import settings
 from common.errors import DatasetUnavailable, SchemaError
 from common.text.ngrams import normalised
-from finance.customer_service.data import BANKING, CLINC, as_tasks, clinc_part, load, load_test, tasks
+from finance.customer_service.data import BANKING, CLINC, as_tasks, load, load_test, tasks
 from finance.customer_service.replies import name_of
 from finance.customer_service.simulator import SIMULATED, phrases, simulate
 
@@ -63,14 +63,13 @@ def test_published_parts_have_the_sizes_that_their_papers_say(real_data):
     assert (len(learnt), len(test)) == (10_003, 3_080)
     assert len(set(learnt.intent)) == len(set(test.intent)) == 77
     assert len(set(learnt.group)) == 9_999  # equal but for case and blanks: one group
-    for name, known, unknown in (("train", 15_000, 100), ("val", 3_000, 100)):
-        one = clinc_part(name)
-        assert (one.known.sum(), (~one.known).sum()) == (known, unknown)
+    both = load(CLINC).train
+    assert (both.known.sum(), (~both.known).sum()) == (18_000, 200)
     assert (~load_test(CLINC).known).sum() == 1_000
     mapped = as_tasks(BANKING, learnt)
     assert set(mapped.kind[~mapped.known]) >= {"near.age_limit", "near.top_up_failed"}
     assert set(mapped.intent[learnt.intent == "pin_blocked"]) == {"pin_change"}
-    everything = as_tasks(CLINC, clinc_part("val"))
+    everything = as_tasks(CLINC, both)
     assert {kind.split(".")[0] for kind in everything.kind[~everything.known]} == {"near", "far"}
     intents = set(learnt.intent) | set(load(CLINC).train.intent)
     assert {own for some in tasks().values() for own in some} <= intents
