@@ -1,7 +1,7 @@
 """A few labelled texts and many that nobody labelled: what the classes of these may be, from the vectors of all.
 
-Kernel least squares on the labelled ones gives a first guess; it is then smoothed along a graph of nearest neighbours
-("learning with local and global consistency", Zhou et al., 2004), where texts that say the same agree.
+A first guess is smoothed along a graph of nearest neighbours ("learning with local and global consistency", Zhou et
+al., 2004), where texts that say the same agree.
 """
 
 from __future__ import annotations
@@ -24,21 +24,18 @@ BLOCK = 1_000
 class Spreading(Strict):
     """How labels spread; the defaults are for ten texts a class among thousands."""
 
-    gamma: float = Field(4, gt=0, description="the Gaussian kernel of the first guess is exp(gamma (cosine - 1))")
-    ridge: float = Field(0.1, gt=0, description="of that guess")
-    sharpness: float = Field(12, gt=0, description="chances of the first guess are the softmax of this times its score")
     neighbours: int = Field(15, ge=1)
-    closeness: float = Field(12, gt=0, description="a neighbour weighs exp(closeness (cosine - 1))")
-    share: float = Field(0.5, ge=0, lt=1, description="of a belief that comes from the neighbours, in every round")
+    closeness: float = Field(20, gt=0, description="a neighbour weighs exp(closeness (cosine - 1))")
+    share: float = Field(0.75, ge=0, lt=1, description="of a belief that comes from the neighbours, in every round")
     trust: float = Field(3, gt=0, description="weight of a label beside a guess")
     rounds: int = Field(25, ge=1)
 
 
-def spread(vectors: np.ndarray, labels: np.ndarray, settings: Spreading | None = None) -> np.ndarray:
+def spread(vectors: np.ndarray, labels: np.ndarray, guess: np.ndarray, settings: Spreading | None = None) -> np.ndarray:
     """Chances float (texts, classes) of vectors (texts, width) of length 1.
 
-    `labels` int (texts,) are classes from 0, and -1 where nobody knows; rows of labelled texts keep their label. Raises
-    `UsageError` when a class has no labelled text.
+    `labels` int (texts,) are classes from 0, and -1 where nobody knows: for these rows `guess` (unknown, classes) gives
+    chances to begin with. Rows of labelled texts keep their label. Raises `UsageError` when a class has none.
     """
     settings = settings or Spreading()
     known = labels >= 0
@@ -46,24 +43,15 @@ def spread(vectors: np.ndarray, labels: np.ndarray, settings: Spreading | None =
     if missing := sorted(set(range(max(classes, 1))) - set(labels[known].tolist())):
         raise UsageError("a class has no labelled text", got=f"none of class {missing[0]}", expected="one at least")
     target = np.eye(classes)[labels[known]]
-    kernel = _gaussian(vectors[known], vectors[known], settings.gamma)
-    kernel[np.diag_indices(len(kernel))] += settings.ridge
-    solved = np.linalg.solve(kernel, target - 1 / classes)
-    scores = settings.sharpness * (_gaussian(vectors[~known], vectors[known], settings.gamma) @ solved)
-    guess = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
     first = np.empty((len(vectors), classes))
     first[known] = settings.trust * target
-    first[~known] = guess / guess.sum(axis=1, keepdims=True)
+    first[~known] = guess
     graph, belief = _graph(vectors, settings), first
     for _ in range(settings.rounds):
         belief = settings.share * (graph @ belief) + (1 - settings.share) * first
     belief = belief / belief.sum(axis=1, keepdims=True)
     belief[known] = target
     return belief
-
-
-def _gaussian(left: np.ndarray, right: np.ndarray, gamma: float) -> np.ndarray:
-    return np.exp(gamma * (left @ right.T - 1)).astype(np.float64)
 
 
 def _graph(vectors: np.ndarray, settings: Spreading) -> csr_matrix:

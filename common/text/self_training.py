@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.errors import UsageError
 from common.text.encoder import load_encoder
 from common.text.few_shot import Spreading, spread
-from common.text.tune import Tuning, tune
+from common.text.tune import Classifier, Tuning, probabilities, tune
 from common.training.loop import Optimisation
 
 FEW = Tuning(
@@ -18,7 +19,7 @@ FEW = Tuning(
 """For ten texts a class."""
 
 
-def chances_of_unlabelled(
+def self_train(
     backbone: str,
     texts: Sequence[str],
     labels: np.ndarray,
@@ -27,20 +28,24 @@ def chances_of_unlabelled(
     seed: int,
     tuning: Tuning = FEW,
     spreading: Spreading | None = None,
-    longest: int = 48,
-) -> np.ndarray:
-    """Chances float (unlabelled, classes), for a classifier that then learns from all texts.
+    longest: int = 64,
+) -> tuple[Classifier, np.ndarray]:
+    """The encoder tuned on `texts`, and chances float (unlabelled, classes) for one that then learns from all.
 
-    `labels` int (texts,) are classes from 0. The layers of the encoder as it comes and tuned on `texts` decide together
-    who is whose neighbour (see `spread`). Raises what `load_encoder` and `spread` raise.
+    `labels` int (texts,) are classes from 0. The tuned encoder gives the first guess; its layers and those of the
+    encoder as it comes decide together who is whose neighbour (see `spread`). Raises `UsageError` when a class has no
+    text, and what `load_encoder` raises.
     """
+    if missing := sorted(set(range(int(labels.max(initial=0)) + 1)) - set(labels.tolist())):
+        raise UsageError("a class has no labelled text", got=f"none of class {missing[0]}", expected="one at least")
     encoder = load_encoder(backbone, longest=longest)
     everything = [*texts, *unlabelled]
     frozen = joined(encoder.vectors(everything, layers=True))
-    tune(encoder, texts, labels, tuning, seed=seed)
+    model, _ = tune(encoder, texts, labels, tuning, seed=seed)
     both = np.hstack([frozen, joined(encoder.vectors(everything, layers=True))]) / np.float32(np.sqrt(2))
     known = np.concatenate([labels, np.full(len(unlabelled), -1, labels.dtype)])
-    return spread(both, known, spreading)[len(texts) :]
+    guess = probabilities(model, unlabelled)
+    return model, spread(both, known, guess, spreading)[len(texts) :]
 
 
 def joined(layers: np.ndarray) -> np.ndarray:

@@ -39,12 +39,13 @@ from finance.customer_service.evaluate import (
     slices,
 )
 from finance.customer_service.fit import Spaces, classifier, fit
+from finance.customer_service.head import exported
 from finance.customer_service.model import Classifier
 from finance.customer_service.reader import read, sureness
 from finance.customer_service.replies import name_of
 from finance.customer_service.serve import CustomerServicePredictor, Request
 from finance.customer_service.simulator import SIMULATED
-from finance.customer_service.space import Space, frozen
+from finance.customer_service.space import FILES, Space, frozen
 from finance.customer_service.star import evaluate_star
 from finance.customer_service.train import train
 
@@ -115,11 +116,12 @@ def few_shot(config: Config) -> Report:
 
     Without that rest, and with n-grams alone, as baselines.
     """
-    from common.text.self_training import chances_of_unlabelled  # needs torch
+    from common.text.self_training import self_train  # needs torch
 
     started = time.perf_counter()
     corpus, test = load(BANKING, config.seed), load_test(BANKING)
     files = frozen(config.backbone)
+    tokenizer = files[FILES[1]]
     ours: list[Metric] = []
     others: dict[str, list[float]] = {"ten texts alone": [], "n-grams alone": [], "TF-IDF + linear SVM": []}
     for draw in range(DRAWS):
@@ -128,11 +130,12 @@ def few_shot(config: Config) -> Report:
         names, labels = np.unique(few.intent, return_inverse=True)
         texts = [*few.text, *(name_of(name, "en") for name in names)]
         labels = np.concatenate([labels, np.arange(len(names))])
-        chances = chances_of_unlabelled(config.backbone, texts, labels, rest, seed=draw)
+        tuned, chances = self_train(config.backbone, texts, labels, rest, seed=draw)
         guessed = np.concatenate([labels, chances.argmax(axis=1)])
         everything, surely = [*texts, *rest], config.kernel.model_copy(update={"ridge": GUESSED_RIDGE})
         space = Space.fit(files, everything, config.size)
-        model = Classifier.kernel(everything, names[guessed], config.grams, surely, space)
+        head = exported(tuned, tokenizer)
+        model = Classifier.kernel(everything, names[guessed], config.grams, surely, space, head)
         ours.append(share(right(model, test), test.known, np.arange(len(test))))
         few_texts = few.text.tolist()
         alone = Classifier.kernel(few_texts, few.intent, config.grams, config.kernel, space)

@@ -26,16 +26,25 @@ def rings():
     return plane / np.linalg.norm(plane, axis=1, keepdims=True), labels, truth
 
 
-def test_labels_follow_the_neighbours_where_the_first_guess_is_wrong(rings):
+EVEN = np.full((118, 2), 0.5)
+"""A guess of nothing."""
+
+
+def test_labels_follow_the_neighbours_where_the_first_guess_knows_nothing(rings):
     vectors, labels, truth = rings
-    closely = Spreading(neighbours=3, share=0.99, rounds=2000, closeness=100, sharpness=1e-6)
-    assert (spread(vectors, labels, closely).argmax(1) == truth).mean() > 0.95
-    assert (spread(vectors, labels, Spreading(share=0)).argmax(1) == truth).mean() < 0.9
+    closely = Spreading(neighbours=3, share=0.99, rounds=2000, closeness=100)
+    assert (spread(vectors, labels, EVEN, closely).argmax(1) == truth).mean() > 0.95
+
+
+def test_without_neighbours_the_first_guess_stays(rings):
+    vectors, labels, _ = rings
+    guess = np.random.default_rng(0).dirichlet([1, 1], size=118)
+    assert spread(vectors, labels, guess, Spreading(share=0))[labels < 0] == pytest.approx(guess)
 
 
 def test_chances_add_up_and_labelled_rows_keep_their_label(rings):
     vectors, labels, _ = rings
-    found = spread(vectors, labels)
+    found = spread(vectors, labels, EVEN)
     assert found.shape == (120, 2)
     assert found.sum(1) == pytest.approx(1)
     assert (found >= 0).all()
@@ -45,24 +54,24 @@ def test_chances_add_up_and_labelled_rows_keep_their_label(rings):
 def test_the_order_of_texts_does_not_matter(rings):
     vectors, labels, _ = rings
     order = np.random.default_rng(0).permutation(len(labels))
-    assert spread(vectors[order], labels[order]) == pytest.approx(spread(vectors, labels)[order])
+    assert spread(vectors[order], labels[order], EVEN) == pytest.approx(spread(vectors, labels, EVEN)[order])
 
 
 def test_blocks_change_nothing(rings, monkeypatch):
     vectors, labels, _ = rings
-    whole = spread(vectors, labels)
+    whole = spread(vectors, labels, EVEN)
     monkeypatch.setattr("common.text.few_shot.BLOCK", 7)
-    assert spread(vectors, labels) == pytest.approx(whole)
+    assert spread(vectors, labels, EVEN) == pytest.approx(whole)
 
 
 def test_all_labelled_is_their_labels(rings):
     vectors, _, truth = rings
-    assert spread(vectors, truth).argmax(1).tolist() == truth.tolist()
+    assert spread(vectors, truth, EVEN[:0]).argmax(1).tolist() == truth.tolist()
 
 
 def test_a_class_without_a_text_is_refused(rings):
     vectors, labels, _ = rings
     with pytest.raises(UsageError, match="a class has no labelled text: got none of class 1, expected one at least"):
-        spread(vectors, np.where(labels == 1, 2, labels))
+        spread(vectors, np.where(labels == 1, 2, labels), EVEN)
     with pytest.raises(UsageError, match="got none of class 0"):
-        spread(vectors, np.full(120, -1))
+        spread(vectors, np.full(120, -1), EVEN)

@@ -8,8 +8,8 @@ pytest.importorskip("transformers", exc_type=ImportError)
 
 from common.errors import UsageError
 from common.text.encoder import load_encoder
-from common.text.self_training import chances_of_unlabelled, joined
-from common.text.tune import Tuning
+from common.text.self_training import joined, self_train
+from common.text.tune import Tuning, probabilities
 from common.training.loop import Optimisation
 
 TEXTS = ["where is my card", "my card is lost", "i want to pay money", "pay the money"]
@@ -19,7 +19,8 @@ QUICK = Tuning(optimisation=Optimisation(epochs=10, batch=4, learning_rate=1e-2,
 
 
 def test_texts_without_a_label_get_the_class_of_their_like(tiny):
-    found = chances_of_unlabelled(str(tiny), TEXTS, LABELS, UNLABELLED, seed=0, tuning=QUICK)
+    model, found = self_train(str(tiny), TEXTS, LABELS, UNLABELLED, seed=0, tuning=QUICK)
+    assert probabilities(model, TEXTS).argmax(1).tolist() == LABELS.tolist()
     assert found.shape == (4, 2)
     assert found.sum(1) == pytest.approx(1)
     assert found.argmax(1).tolist() == [1, 0, 1, 0]
@@ -28,7 +29,7 @@ def test_texts_without_a_label_get_the_class_of_their_like(tiny):
 def test_the_tuned_layers_count_beside_the_frozen_ones(tiny):
     def found(epochs):
         quick = QUICK.model_copy(update={"optimisation": QUICK.optimisation.model_copy(update={"epochs": epochs})})
-        return chances_of_unlabelled(str(tiny), TEXTS, LABELS, UNLABELLED, seed=0, tuning=quick)
+        return self_train(str(tiny), TEXTS, LABELS, UNLABELLED, seed=0, tuning=quick)[1]
 
     assert np.abs(found(10) - found(1)).max() > 1e-3
 
@@ -44,4 +45,4 @@ def test_layers_are_joined_without_the_embeddings_to_length_one(tiny):
 
 def test_a_class_without_a_text_is_refused(tiny):
     with pytest.raises(UsageError, match="a class has no labelled text: got none of class 1"):
-        chances_of_unlabelled(str(tiny), TEXTS, LABELS * 2, UNLABELLED, seed=0, tuning=QUICK)
+        self_train(str(tiny), TEXTS, LABELS * 2, UNLABELLED, seed=0, tuning=QUICK)
