@@ -15,6 +15,7 @@ from common.bundle import Bundle
 from common.evaluation.report import Metric, Report, Seconds
 from common.progress import bar
 from common.text.ngrams import Grams
+from common.text.onnx_encoder import OnnxEncoder
 from finance.customer_service.acts_report import evaluate_acts
 from finance.customer_service.clinc import clinc
 from finance.customer_service.config import Config
@@ -39,13 +40,12 @@ from finance.customer_service.evaluate import (
     slices,
 )
 from finance.customer_service.fit import Spaces, classifier, fit
-from finance.customer_service.head import exported
 from finance.customer_service.model import Classifier
 from finance.customer_service.reader import read, sureness
 from finance.customer_service.replies import name_of
 from finance.customer_service.serve import CustomerServicePredictor, Request
 from finance.customer_service.simulator import SIMULATED
-from finance.customer_service.space import FILES, Space, frozen
+from finance.customer_service.space import FILES, Both, Space, frozen, opened
 from finance.customer_service.star import evaluate_star
 from finance.customer_service.train import train
 
@@ -116,12 +116,12 @@ def few_shot(config: Config) -> Report:
 
     Without that rest, and with n-grams alone, as baselines.
     """
-    from common.text.self_training import self_train  # needs torch
+    from common.text.export import export_onnx  # needs torch, as the next
+    from common.text.self_training import self_train
 
     started = time.perf_counter()
     corpus, test = load(BANKING, config.seed), load_test(BANKING)
-    files = frozen(config.backbone)
-    tokenizer = files[FILES[1]]
+    encoder = opened(frozen(config.backbone), FILES)
     ours: list[Metric] = []
     others: dict[str, list[float]] = {"ten texts alone": [], "n-grams alone": [], "TF-IDF + linear SVM": []}
     for draw in range(DRAWS):
@@ -133,11 +133,12 @@ def few_shot(config: Config) -> Report:
         tuned, chances = self_train(config.backbone, texts, labels, rest, seed=draw)
         guessed = np.concatenate([labels, chances.argmax(axis=1)])
         everything, surely = [*texts, *rest], config.kernel.model_copy(update={"ridge": GUESSED_RIDGE})
-        space = Space.fit(files, everything, config.size)
-        head = exported(tuned, tokenizer)
-        model = Classifier.kernel(everything, names[guessed], config.grams, surely, space, head)
+        both = Both(encoder, OnnxEncoder(export_onnx(tuned.encoder, layers=True), encoder.tokens))
+        wide = Space.of_encoder(both, {}, everything, 2 * config.size)
+        model = Classifier.kernel(everything, names[guessed], config.grams, surely, wide)
         ours.append(share(right(model, test), test.known, np.arange(len(test))))
         few_texts = few.text.tolist()
+        space = Space.of_encoder(encoder, {}, everything, config.size)
         alone = Classifier.kernel(few_texts, few.intent, config.grams, config.kernel, space)
         others["ten texts alone"].append(float(right(alone, test).mean()))
         plain = Classifier.linear(few_texts, few.intent, Grams(least=1), config.c, draw)

@@ -13,7 +13,6 @@ from common.text.onnx_encoder import OnnxEncoder
 from finance.customer_service.space import backbone_of, opened
 
 if TYPE_CHECKING:
-    from common.text.tune import Classifier as TunedClassifier
     from finance.customer_service.config import Config
 
 FILES = ("tuned.onnx", "tuned-tokenizer.json")
@@ -45,6 +44,7 @@ class Head:
 
 def tuned(config: Config, texts: Sequence[str], labels: np.ndarray) -> Head:
     """Tune the backbone on texts and labels, object (texts,), an empty one out of scope."""
+    from common.text.export import export_onnx
     from common.text.tune import Tuning, tune
     from common.training.loop import Optimisation
 
@@ -63,13 +63,7 @@ def tuned(config: Config, texts: Sequence[str], labels: np.ndarray) -> Head:
     )
     encoder, tokenizer = backbone_of(config.backbone)
     model, _ = tune(encoder, [texts[row] for row in rows], place[rows], settings, seed=config.seed)
-    return exported(model, tokenizer, outside)
-
-
-def exported(model: TunedClassifier, tokenizer: bytes, outside: int = 0) -> Head:
-    """What is served of a tuned encoder; `outside` is 1 where its last class, for out of scope, shall be the first."""
-    from common.text.export import export_onnx
-
     weight, bias = (model.scale * part.detach().cpu().numpy() for part in (model.head.weight, model.head.bias))
-    files = dict(zip(FILES, (export_onnx(model.encoder), tokenizer), strict=True))
-    return Head(opened(files, FILES), files, np.roll(weight, outside, axis=0), np.roll(bias, outside))
+    order = (np.arange(len(classes)) - outside) % len(classes)
+    files = dict(zip(FILES, (export_onnx(encoder), tokenizer), strict=True))
+    return Head(opened(files, FILES), files, weight[order], bias[order])

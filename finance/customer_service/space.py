@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -20,6 +20,25 @@ LONGEST = 64
 FILES = ("encoder.onnx", "tokenizer.json")
 
 
+class Layers(Protocol):
+    """What encodes."""
+
+    def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Of all layers, the embeddings first: float32 (texts, layers, width)."""
+
+
+@dataclass(frozen=True)
+class Both:
+    """The layers of two encoders one after the other."""
+
+    first: Layers
+    second: Layers
+
+    def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Without the second's embeddings."""
+        return np.concatenate([self.first.vectors(texts), self.second.vectors(texts)[:, 1:]], axis=1)
+
+
 @dataclass(frozen=True)
 class Space:
     """Texts to float32 (texts, size): the layers' vectors of length 1 on principal `axes` (layers * width, size).
@@ -27,7 +46,7 @@ class Space:
     `known` keeps what was asked for in training.
     """
 
-    encoder: OnnxEncoder
+    encoder: Layers
     files: Mapping[str, bytes]
     mean: np.ndarray
     axes: np.ndarray
@@ -41,7 +60,12 @@ class Space:
     @classmethod
     def fit(cls, files: Mapping[str, bytes], texts: Sequence[str], size: int) -> Space:
         """Principal directions of the layers of texts, without labels; the texts are known then."""
-        encoder, distinct = opened(files, FILES), list(dict.fromkeys(texts))
+        return cls.of_encoder(opened(files, FILES), files, texts, size)
+
+    @classmethod
+    def of_encoder(cls, encoder: Layers, files: Mapping[str, bytes], texts: Sequence[str], size: int) -> Space:
+        """The same of an encoder that is open."""
+        distinct = list(dict.fromkeys(texts))
         layers = _joined(encoder, distinct)
         mean = layers.mean(axis=0)
         centred = layers - mean
@@ -87,7 +111,7 @@ def opened(files: Mapping[str, bytes], names: Sequence[str]) -> OnnxEncoder:
     return OnnxEncoder(graph, Tokens(tokenizer, longest=LONGEST))
 
 
-def _joined(encoder: OnnxEncoder, texts: Sequence[str]) -> np.ndarray:
+def _joined(encoder: Layers, texts: Sequence[str]) -> np.ndarray:
     """Vectors of all layers but the embeddings (texts, layers * width), of length 1 in all."""
     layers = encoder.vectors(texts)[:, 1:]
     layers = layers / np.maximum(np.linalg.norm(layers, axis=2, keepdims=True), 1e-12)
