@@ -164,7 +164,8 @@ class CustomerServicePredictor:
         if unread:
             return language, Decided("refuse", (), REASONS[unread].format(n=len(text)), None), unread
         brain = self.brains[language]
-        decided = decide(brain, language, read(brain.classifier, [text])[0], self.most_asked)
+        others = {spoken: one.classifier for spoken, one in self.brains.items()}
+        decided = decide(self.brains, language, read(brain.classifier, [text], others)[0], self.most_asked)
         return language, decided, decided.decision
 
     def _unread(self, text: str) -> tuple[Language, str]:
