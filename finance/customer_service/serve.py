@@ -21,6 +21,7 @@ from finance.customer_service.refusal import Gate
 from finance.customer_service.replies import reply
 from finance.customer_service.retrieval import Retriever, load_passages
 from finance.customer_service.understood import Entity, Language, Understood
+from finance.customer_service.wording import Answer as Worded
 from finance.customer_service.wording import Answers
 
 if TYPE_CHECKING:
@@ -146,10 +147,9 @@ class CustomerServicePredictor:
         ordered = tuple(sorted(intents.items(), key=lambda one: -one[1]))
         return Understood(language, ordered, decision, tuple(_entities(text, None)), found.reason)
 
-    def lookup(self, text: str, language: Language) -> str | None:
+    def lookup(self, text: str, language: Language, intents: Sequence[str]) -> str | None:
         """For the dialogue: a reply from documents with its citations, worded by a language model where one is set."""
-        meant = self.understand(text)
-        return self._worded.lookup(text, language, [n for n, _ in meant.intents] if meant.decision == "answer" else [])
+        return self._worded.lookup(text, language, intents)
 
     @classmethod
     def routes(cls, predictor: Callable[[], CustomerServicePredictor]) -> APIRouter:
@@ -182,8 +182,9 @@ class CustomerServicePredictor:
         names = [name for name, _ in found.intents]
         if said == "answer" and names[0] in SMALL_TALK:
             said = names[0]
-        alone = said == "answer" and len(names) == 1
-        known = self._plain.answer(request.text, language, [self.tasks.get(names[0], names[0])]) if alone else None
+        told = [self._told(request.text, language, name) for name in names] if said == "answer" else []
+        known = [one for one in told if one]
+        rest = [name for name, one in zip(names, told, strict=True) if not one] if told else names
         gate = self.brains[language].gates[language] if language in self.brains else None
         return Answer(
             language=language,
@@ -191,15 +192,22 @@ class CustomerServicePredictor:
             intents=[Intent(name=name, score=score) for name, score in found.intents],
             entities=[Named(**asdict(entity)) for entity in _entities(request.text, request.today)],
             passages=[
-                Cited(**{n: getattr(p, n) for n in Cited.model_fields}) for p in (known.passages if known else ())
+                Cited(**{n: getattr(p, n) for n in Cited.model_fields})
+                for p in dict.fromkeys(p for one in known for p in one.passages)
             ],
             reason=found.reason,
-            reply=known.text if known else reply(said, language, names),
+            reply="\n".join(
+                dict.fromkeys([one.text for one in known] + ([reply(said, language, rest)] if rest else []))
+            ),
             p_value=found.p_value,
             promised_recall=gate.promised if gate else None,
             model=self.version,
             simulated=self.simulated,
         )
+
+    def _told(self, text: str, language: Language, intent: str) -> Worded | None:
+        """What the documents say to an intent."""
+        return self._plain.answer(text, language, [self.tasks.get(intent, intent)])
 
 
 def _entities(text: str, today: date | None) -> list[Entity]:

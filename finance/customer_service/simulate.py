@@ -196,7 +196,7 @@ def _one(
             raise BankError(customer.dice.choice(("timeout", "unavailable", "invalid")))
 
     bank = kind(TODAY, fail)
-    documents = Services(bank, lambda text, language: "9-17 [hours#1]", mask, lambda: TODAY)
+    documents = Services(bank, lambda *_: "9-17 [hours#1]", mask, lambda: TODAY)
     dialogue = Dialogue(tasks, understand or customer.meant.__getitem__, documents, strict=True)
     state, reply = dialogue.begin(customer.language)
     text, told = customer.open(), []
