@@ -1,6 +1,7 @@
 """What must not be logged or sent on, replaced by its kind: `[CARD]`, `[ACCOUNT]`, `[NAME]`.
 
-Masks by form and by the words before: a name that nothing announces stays. Where in doubt it masks: every run of seven
+Masks by form and by the words around: of names that nothing announces, only first and last name together in English are
+found, and places of two words with them. Where in doubt it masks: every run of seven
 digits or more goes, whatever stands between them, unless it reads as dates, times or one amount.
 """
 
@@ -37,7 +38,18 @@ MAIL = re.compile(
 )
 
 _IS = r"(?:\s?(?:is|are|was|=|:|是|为|叫)\s?:?)?\s?"
-_NAME = r"(?P<it>[A-Z](?:\.|[A-Za-z'’-]+)(?: [A-Z](?:\.|[A-Za-z'’-]+)){0,3})"
+_NO_NAME = (
+    r"(?!(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|Bank|Sir|Madam|Team|I|Direct|Top|English|Chinese|Europe|China"
+    r"|America|Germany|France|Spain|Italy|Japan|Turkey|Russian?)\b)"
+)
+_NAME = rf"(?P<it>{_NO_NAME}[A-Z](?:\.|[A-Za-z'’-]+)(?: [A-Z](?:\.|[A-Za-z'’-]+)){{0,3}})"
+_TITLED = r"[A-Z][a-z'’-]+"
+_COMMON = (
+    "My|The|This|That|Your|Our|What|When|Where|Why|Who|How|Is|Are|Was|Can|Could|Do|Does|Did|Will|Would|Please|Hello|Hi|Hey|"
+    "Dear|Good|Best|Kind|Thank|Thanks|And|But|If|In|On|At|To|From|For|It|We|They|There|Also|Visa|Google|Apple|American|New|"
+    "Mr|Mrs|Ms|Miss|Dr|Prof"
+)
+_KIN = "husband|wife|son|daughter|brother|sister|mother|father|mum|mom|dad|friend|boss|landlord|partner|colleague"
 _ANY_CASE = (
     r"(?P<it>(?!(?:my|your|the|an?|not|it|and|i|in|on|to|at|we)\b)[a-z'’.-]+"
     r"(?: (?!(?:and|but|i|my|is|please|or)\b)[a-z'’.-]+){0,2})"
@@ -59,24 +71,38 @@ CUES = tuple(
     (kind, re.compile(pattern, re.ASCII))
     for kind, pattern in (
         ("NAME", rf"(?i:\b(?:my|his|her|the|full|holder'?s?) name(?:\s?is|'s|\s?:|\s?=) ?{_ANY_CASE})"),
-        ("NAME", rf"(?i:\b(?:i am|i'm|this is|call me|name is|regards,?|sincerely,?|thanks,|dear)):?\s{{1,2}}{_NAME}"),
+        (
+            "NAME",
+            rf"(?i:\b(?:i am|i'?m|it is|it's|this is|call me|name(?: is)?|regards,?|sincerely,?|yours,?|cheers,?"
+            rf"|thanks,|dear|signed|{_KIN}),?):?\s{{1,2}}{_NAME}",
+        ),
+        ("NAME", rf"(?:\n|[-–—] ?){_NAME}\s*$"),
+        ("NAME", r"(?i:\bthis is (?P<it>[a-z'’-]+(?: [a-z'’-]+)?) (?:speaking|calling)\b)"),
+        ("NAME", r"(?i:\b(?:mr|mrs)\b\.? (?P<it>[a-z'’-]{2,}))"),
+        ("NAME", rf"(?i:\b(?:received|got|transfer|payment|money|refund)\b)[^.!?\n]{{0,40}}? from {_NAME}"),
         ("NAME", rf"(?i:\b(?:beneficiary|payee|recipient|holder|in the name of)(?: is)?):? {_NAME}"),
         ("NAME", rf"(?i:\b(?:transfer|send|pay|paid|sent|wire|give|owe)\b)[^.!?\n]{{0,40}}? to {_NAME}"),
         ("NAME", rf"{_NAME}(?= here\b)"),
         ("NAME", rf"(?i:\b(?:mr|mrs|ms|miss|dr|prof)\b\.?) {_NAME}"),
         (
             "NAME",
-            rf"(?:姓名|名字|户名|收款人|持卡人|联系人)[是叫为:]? ?(?P<it>[{_HAN}·]{{2,4}}?)"
+            rf"(?:姓名|名字|(?<![用账])户名|收款人|持卡人|联系人|签名|署名|敬礼|name(?: is)?)"
+            rf"[是叫为:]? ?(?P<it>(?![写有不错和怎什的了是叫为])[{_HAN}·]{{2,4}}?)"
             rf"(?=[{_STOP}]|$|的|电话|手机|[账卡]号|\w)",
         ),
-        ("NAME", rf"(?:我叫|本人叫|名字叫|名叫|[,，]叫)(?P<it>[{_HAN}·]{{2,4}}?)(?=[{_STOP}]|$|[的我想要]|\w)"),
         (
             "NAME",
-            rf"(?:转给|汇给|付给|还给|给|我是|本人|向|[姐妹哥弟]{{1,2}}|老公|老婆|[儿妻]子|丈夫|女儿|朋友|同事|房东)"
-            rf"(?P<it>(?:欧阳|司马|上官|诸葛|[{_SURNAMES}])[{_HAN}·]{{1,2}})"
-            rf"(?=[{_STOP}转汇打付还的]|$|\d)",
+            rf"(?:我叫|本人叫|名字叫|名叫|[,，]叫)(?P<it>(?![了不过来])[{_HAN}·]{{2,4}}?)(?=[{_STOP}]|$|[的我想要]|\w)",
         ),
-        ("NAME", rf"(?P<it>[{_SURNAMES}][{_HAN}]{{0,2}}?)(?=先生|女士|小姐|太太|经理)"),
+        (
+            "NAME",
+            rf"(?:转给|汇给|付给|还给|给|我是|本人是?|客户|向|妈妈?|爸爸?|[姐妹哥弟]{{1,2}}|老公|老婆|[儿妻]子|丈夫|女儿|朋友|同事|房东)"
+            rf"(?P<it>(?:欧阳|司马|上官|诸葛|[{_SURNAMES}])[{_HAN}·]{{1,2}})"
+            rf"(?=[{_STOP}转汇打付还的要想说]|$|\d)",
+        ),
+        ("NAME", rf"(?P<it>[{_SURNAMES}][{_HAN}]{{0,2}}?)(?=先生|女士|小姐|太太|经理|本人| ?敬上)"),
+        ("NAME", rf"(?:我姓|免贵姓)(?P<it>[{_SURNAMES}])"),
+        ("NAME", rf"(?:我叫|名字叫|我是|姓名[是:]?) ?{_NAME}"),
         ("SECRET", rf"(?i:{_CODES}){_IS}(?P<it>(?=[^\s,，。;；]{{0,40}}\d)[^\s,，。;；]+)"),
         ("SECRET", r"(?i:\b(?:password|passphrase|passcode)(?: is|'s|:|=)) ?(?P<it>[^\s,，。;；]+)"),
         ("SECRET", r"密码[是为:] ?(?P<it>[!-~]{3,})"),
@@ -91,6 +117,7 @@ CUES = tuple(
             rf"(?i:\b(?:my (?:new |home |postal )?address|i live (?:at|on|in)|i moved to)\b|地址|我住在?|家住){_IS}"
             r"(?P<it>[^。;；!?\n]{4,100})",
         ),
+        ("NAME", rf"\b(?P<it>(?!(?:{_COMMON})\b){_NO_NAME}{_TITLED} (?:[A-Z]\. )?{_TITLED}(?: {_TITLED})?)"),
     )
 )
 
