@@ -69,6 +69,7 @@ class Dialogue:
         wishes = self._wishes(understood)
         walk.wishes = [wish for wish in wishes if self._task(wish) == FALLBACK]
         if signal == "person" or ("handoff" in wishes and not (walk.slot and walk.slot.kind == "text")):
+            state.queue += self._tasks(wishes)  # for the summary
             walk.hand_over(self.tasks.phrases.say["asked"].of(state.language))
         elif (frame := walk.frame) is not None:
             self._in_task(walk, frame, text, signal, understood, wishes)
@@ -87,6 +88,11 @@ class Dialogue:
         other = self._tasks(wishes, but={frame.task for frame in walk.state.frames})
         if signal == "cancel":
             walk.cancel()
+        elif signal == "bye":
+            walk.state.frames, walk.state.queue = [], []
+            self._leave(walk)
+        elif signal in ("thanks", "hello"):
+            walk.asked = False  # and the open question comes again
         elif isinstance(node, Confirm):
             if signal == "yes":
                 frame.confirmed = True
@@ -184,8 +190,7 @@ class Dialogue:
         elif chosen:
             self._begin(walk, [chosen], text, understood)
         elif signal == "bye" or (signal == "no" and not offered):
-            walk.say("bye")
-            state.ended = "done"
+            self._leave(walk)
         elif signal:
             walk.say({"cancel": "nothing", "thanks": "welcome", "hello": "hello"}.get(signal, "what"))
             walk.texts += [] if signal in ("yes", "no", "hello") else [self._phrase("more", state.language)]
@@ -197,6 +202,8 @@ class Dialogue:
             state.offered = options[:3]
             labels = [self.tasks.phrases.intents[name].of(state.language) for name in state.offered]
             walk.say("which", options=numbered(labels, state.language))
+        elif understood.unread:
+            walk.say(understood.unread)
         else:
             state.refused = refused + 1
             titles = [walk.title(task) for task in dict.fromkeys(self.tasks.by_intent.values()) if task != "handoff"]
@@ -242,6 +249,11 @@ class Dialogue:
             return offered[int(said) - 1]
         named = [name for name in offered if plain(self.tasks.phrases.intents[name].of(language)) in said]
         return named[0] if len(named) == 1 else next((wish for wish in wishes if wish in offered), "")
+
+    @staticmethod
+    def _leave(walk: Walk) -> None:
+        walk.say("bye")
+        walk.state.ended = "done"
 
     # Intents
 

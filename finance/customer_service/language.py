@@ -12,6 +12,13 @@ LATIN = re.compile(r"[A-Za-z]+")
 LETTER = re.compile(r"[^\W\d_]")
 FOREIGN = re.compile(r"[\u0370-\u1fff\u3040-\u30ff\uac00-\ud7af]")
 """Greek, Cyrillic, Hebrew, Arabic, Indic, Thai, kana, Hangul and the like."""
+OTHER = re.compile(
+    r"\b(?:je|j'ai|ma|mon|mes|est|une|les|pas|vous|bonjour|ich|meine?|nicht|bitte|und|ist|wo|hallo|el|los|mi|la|una|está"
+    r"|por|que|dónde|hola|não|minha|meu|uma|onde|il|mia|mio|ho|ciao|carta|karte|carte|tarjeta|cartão|dinero)\b",
+    re.IGNORECASE,
+)
+ENGLISH = re.compile(r"\b(?:the|my|i|is|to|an?|and|of|please|how|what|can|do|for|in)\b", re.IGNORECASE)
+"""Words of French, German, Spanish, Portuguese and Italian that English lacks, and of English."""
 _HAN = r"\u3400-\u4dbf\u4e00-\u9fff"
 BORDER = re.compile(
     r"[!?;。…！？；，\n]+|\.(?!\d)|,(?!\d)|(?<=\s)[-–—&](?=\s)"
@@ -35,6 +42,8 @@ def language_of(text: str) -> Language | None:
     foreign, han, latin = len(FOREIGN.findall(text)), len(HAN.findall(text)), len(LATIN.findall(text))
     letters = len(LETTER.findall(text))
     if not letters or not (han or latin) or foreign > letters / 3:
+        return None
+    if not han and len(OTHER.findall(text)) > max(1, 2 * len(ENGLISH.findall(text))):
         return None
     return "zh" if han / 2 >= latin else "en"
 

@@ -30,12 +30,12 @@ class Part:
 @dataclass(frozen=True)
 class Reading:
     """`chances` (intents,) of the whole, the `score` that decides on refusal, the `parts` of the surest way to cut
-    it, and of the surest way to find several intents in it; both empty where there is none."""
+    it, and all ways to find several intents in it; both empty where there are none."""
 
     chances: np.ndarray
     score: float
     parts: tuple[Part, ...] = ()
-    several: tuple[Part, ...] = ()
+    several: tuple[tuple[Part, ...], ...] = ()
 
 
 def read(model: Classifier, texts: Sequence[str], others: Mapping[str, Classifier] | None = None) -> list[Reading]:
@@ -60,12 +60,11 @@ def read(model: Classifier, texts: Sequence[str], others: Mapping[str, Classifie
     for row, (of, spans) in enumerate(zip(runs, cuts, strict=True)):
         ways = [_serious([known[of[run]] for run in way]) for way in _ways(len(spans))]
         parts = max(ways, key=least_chance, default=())
-        apart = [
+        several = tuple(
             way
             for way, cut in zip(ways, _ways(len(spans)), strict=True)
             if len({part.intent for part in way}) > 1 and not any(refers_back(of[run]) for run in cut[1:])
-        ]
-        several = max(apart, key=least_chance, default=())
+        )
         least = min((part.score for part in parts), default=0.0)
         readings.append(Reading(whole[row], max(float(sure[row]), least), parts, several))
     return readings

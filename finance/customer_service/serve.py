@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -81,7 +81,7 @@ class Answer(BaseModel):
         "handoff: the customer asks for a person"
     )
     intents: list[Intent] = Field(
-        description="answer: all that is asked for; clarify: what to choose from; else the best"
+        description="answer: all that is asked for, in its order; clarify: what to choose from; else the best"
     )
     entities: list[Named] = Field(description="what the utterance names, read or refused")
     passages: list[Cited] = Field(description="what the reply rests on; empty where it comes from no document")
@@ -140,12 +140,14 @@ class CustomerServicePredictor:
 
     def understand(self, text: str) -> Understood:
         """For the dialogue, in the intents that tasks are for; one that is asked for has at least .5."""
-        language, found, _ = self._decide(text)
+        language, found, said = self._decide(text)
         decision = "answer" if found.decision == "handoff" else found.decision
         least = 0.5 if decision == "answer" else 0.0
-        intents = {self.tasks.get(name, name): max(chance, least) for name, chance in reversed(found.intents)}
-        ordered = tuple(sorted(intents.items(), key=lambda one: -one[1]))
-        return Understood(language, ordered, decision, tuple(_entities(text, None)), found.reason)
+        intents = {self.tasks.get(name, name): max(chance, least) for name, chance in found.intents}
+        unread = cast(Any, said if said in REASONS else "")
+        return Understood(
+            language, tuple(intents.items()), decision, tuple(_entities(text, None)), found.reason, unread
+        )
 
     def lookup(self, text: str, language: Language, intents: Sequence[str]) -> str | None:
         """For the dialogue: a reply from documents with its citations, worded by a language model where one is set."""
@@ -185,6 +187,7 @@ class CustomerServicePredictor:
         told = [self._told(request.text, language, name) for name in names] if said == "answer" else []
         known = [one for one in told if one]
         rest = [name for name, one in zip(names, told, strict=True) if not one] if told else names
+        spoken = [one.text for one in known] + ([reply(said, language, rest)] if rest or not told else [])
         gate = self.brains[language].gates[language] if language in self.brains else None
         return Answer(
             language=language,
@@ -196,9 +199,7 @@ class CustomerServicePredictor:
                 for p in dict.fromkeys(p for one in known for p in one.passages)
             ],
             reason=found.reason,
-            reply="\n".join(
-                dict.fromkeys([one.text for one in known] + ([reply(said, language, rest)] if rest else []))
-            ),
+            reply="\n".join(dict.fromkeys(spoken)),
             p_value=found.p_value,
             promised_recall=gate.promised if gate else None,
             model=self.version,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from talk import Talk
 
+from finance.customer_service.understood import Understood
+
 
 def test_a_digression_and_the_way_back() -> None:
     talk = Talk()
@@ -186,3 +188,39 @@ def test_a_person_wanted_beside_something_else_is_told_of_it() -> None:
     talk.say("block my card and my balance", "a person please")
     talk.say("person")
     assert "+ your balance" in talk.bank.log[-1][2]["summary"]
+
+
+def test_what_is_asked_for_beside_a_person_is_in_the_summary() -> None:
+    talk = Talk()
+    talk.dialogue.understand = lambda text: Understood("en", (("card_block", 0.9), ("handoff", 0.9)), "answer")
+    assert talk.say("block my card and get me somebody").ended == "handoff"
+    assert "+ blocking a card" in talk.bank.log[-1][2]["summary"]
+
+
+@pytest.mark.parametrize("word", ["thanks", "hello", "谢谢"])
+def test_a_courtesy_in_mid_task_is_no_failed_attempt(word: str) -> None:
+    talk = Talk()
+    talk.say("block my card", *[word] * 5)
+    assert talk.reply.awaits == "identity.account"
+
+
+def test_a_goodbye_in_mid_task_ends_the_dialogue() -> None:
+    talk = Talk()
+    assert talk.say("block my card and tell me my balance", "bye").ended == "done"
+    assert talk.state.frames == talk.state.queue == []
+
+
+def test_capital_letters_in_a_sentence_are_no_currency() -> None:
+    talk = Talk()
+    assert talk.say("the exchange rate", "my PIN is wrong").awaits == "exchange_rate.currency"
+    talk.say("XYZ")
+    assert "We do not trade in XYZ." in talk.text
+
+
+@pytest.mark.parametrize("why", ["empty", "long", "language"])
+def test_what_is_not_read_is_answered_with_why_and_is_no_refusal(why: str) -> None:
+    talk = Talk()
+    talk.dialogue.understand = lambda text: Understood("en", (), "refuse", unread=why)
+    talk.say("?", "?", "?")
+    assert talk.text == talk.dialogue.tasks.phrases.say[why].en
+    assert talk.reply.awaits == ""
