@@ -89,8 +89,8 @@ class Dialogue:
         if signal == "cancel":
             walk.cancel()
         elif signal == "bye":
-            walk.state.frames, walk.state.queue = [], []
-            self._leave(walk)
+            walk.say("bye")
+            walk.state.frames, walk.state.queue, walk.state.ended = [], [], "done"
         elif signal in ("thanks", "hello"):
             walk.asked = False  # and the open question comes again
         elif isinstance(node, Confirm):
@@ -190,7 +190,8 @@ class Dialogue:
         elif chosen:
             self._begin(walk, [chosen], text, understood)
         elif signal == "bye" or (signal == "no" and not offered):
-            self._leave(walk)
+            walk.say("bye")
+            state.ended = "done"
         elif signal:
             walk.say({"cancel": "nothing", "thanks": "welcome", "hello": "hello"}.get(signal, "what"))
             walk.texts += [] if signal in ("yes", "no", "hello") else [self._phrase("more", state.language)]
@@ -249,11 +250,6 @@ class Dialogue:
             return offered[int(said) - 1]
         named = [name for name in offered if plain(self.tasks.phrases.intents[name].of(language)) in said]
         return named[0] if len(named) == 1 else next((wish for wish in wishes if wish in offered), "")
-
-    @staticmethod
-    def _leave(walk: Walk) -> None:
-        walk.say("bye")
-        walk.state.ended = "done"
 
     # Intents
 

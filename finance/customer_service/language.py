@@ -33,6 +33,9 @@ BORDER = re.compile(
 """Where one request may end and another begin: ends of clauses, words that join, another script, a blank in Chinese."""
 MOST_CLAUSES = 4
 BACK = re.compile(r"\b(?:it|it's|its|this|these|those|them|they)\b|它", re.IGNORECASE)
+INTRODUCES = re.compile(
+    r"\W*(?:my name is|my name's|this is|我叫|我的名字[是叫])\W*[A-Z\u4e00-\u9fff]\w*(?: [A-Z]\w*)?\W*"
+)
 NAMED = re.compile(r"\b(?:my|your|our|an?|the|any|some)\b", re.IGNORECASE)
 
 

@@ -47,8 +47,7 @@ def pairs(data: Utterances, count: int, seed: int) -> dict[str, list[tuple[str, 
 
 def join(first: str, second: str, between: str, language: str) -> str:
     """Both as one message; in mid-sentence the second has no capital letter, and a question mark may stay."""
-    first = first.rstrip("?？ ") if between[0] not in " \n" else first.rstrip()
-    first = first.rstrip(".。!！,，")
+    first = first.rstrip(" .。!！,，" + ("" if between[0] in " \n" else "?？"))
     if between.endswith("~"):
         between = between[:-1]
         lead, other = LEADS[language].match(first), LEADS[language].match(second)

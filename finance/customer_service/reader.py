@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
-from finance.customer_service.language import clauses, language_of, refers_back
+from finance.customer_service.language import INTRODUCES, clauses, language_of, refers_back
 from finance.customer_service.model import Classifier
 
 SMALL_TALK = frozenset({"greeting", "thanks"})
@@ -44,27 +44,21 @@ def read(model: Classifier, texts: Sequence[str], others: Mapping[str, Classifie
     The score is the chance that one of the few best intents is meant: who hesitates between two of them is asked, not
     refused. An utterance is as sure as the whole is, or as the least sure of its parts when it is cut best, whichever
     is more: two requests in one are like neither, and both must be known. Every way to cut it at borders of clauses is
-    tried, and the best is that whose least sure part is surest; a greeting beside something else does not count.
+    tried, and the best is that whose least sure part is surest; a greeting or a name counts for nothing beside more.
     """
-    plain = [unicodedata.normalize("NFKC", text) for text in texts]
-    cuts = [clauses(text) for text in plain]
-    runs = [_runs(text, spans) for text, spans in zip(plain, cuts, strict=True)]
-    wanted = dict.fromkeys(run for of in runs for run in of.values())
-    spoken = {run: language_of(run) or "" for run in wanted}
+    cuts = [_cuts(unicodedata.normalize("NFKC", text)) for text in texts]
+    wanted = dict.fromkeys(part for ways in cuts for way in ways for part in way)
+    spoken, others = {part: language_of(part) or "" for part in wanted}, others or {}
     known: dict[str, Part] = {}
-    for one in {id(found): found for found in (model, *(others or {}).values())}.values():
-        mine = [run for run in wanted if (others or {}).get(spoken[run], model) is one]
+    for one in {id(found): found for found in (model, *others.values())}.values():
+        mine = [part for part in wanted if others.get(spoken[part], model) is one]
         known |= dict(zip(mine, _parts(one, mine, spoken), strict=True))
     whole = model.chances(model.scores(texts)) if texts else np.empty((0, len(model.intents)))
     sure, readings = sureness(whole), []
-    for row, (of, spans) in enumerate(zip(runs, cuts, strict=True)):
-        ways = [_serious([known[of[run]] for run in way]) for way in _ways(len(spans))]
-        parts = max(ways, key=least_chance, default=())
-        several = tuple(
-            way
-            for way, cut in zip(ways, _ways(len(spans)), strict=True)
-            if len({part.intent for part in way}) > 1 and not any(refers_back(of[run]) for run in cut[1:])
-        )
+    for row, ways in enumerate(cuts):
+        read = [(_serious([known[part] for part in way]), any(map(refers_back, way[1:]))) for way in ways]
+        parts = max((way for way, _ in read), key=least_chance, default=())
+        several = tuple(way for way, leans in read if not leans and len({part.intent for part in way}) > 1)
         least = min((part.score for part in parts), default=0.0)
         readings.append(Reading(whole[row], max(float(sure[row]), least), parts, several))
     return readings
@@ -82,18 +76,12 @@ def sureness(chances: np.ndarray) -> np.ndarray:
     return total
 
 
-def _runs(text: str, spans: Sequence[tuple[int, int]]) -> dict[tuple[int, int], str]:
-    """The text of clauses `first` to before `last`, for all of them but the whole; none of a single clause."""
-    count = len(spans)
-    borders = [(i, j) for i in range(count) for j in range(i + 1, count + 1) if j - i < count]
-    return {(i, j): text[spans[i][0] : spans[j - 1][1]].strip(" ,:、") for i, j in borders}
-
-
-def _ways(count: int) -> Iterator[list[tuple[int, int]]]:
-    """All ways to cut so many clauses into two runs or more."""
-    for size in range(1, count):
-        for cuts in combinations(range(1, count), size):
-            yield list(zip((0, *cuts), (*cuts, count), strict=True))
+def _cuts(text: str) -> list[list[str]]:
+    """All ways to cut a text at borders of clauses, into two parts or more."""
+    spans = clauses(text)
+    ways = [cuts for size in range(1, len(spans)) for cuts in combinations(range(1, len(spans)), size)]
+    ends = [list(zip((0, *cuts), (*cuts, len(spans)), strict=True)) for cuts in ways]
+    return [[text[spans[i][0] : spans[j - 1][1]].strip(" ,:、") for i, j in way] for way in ends]
 
 
 def _parts(model: Classifier, texts: Sequence[str], spoken: Mapping[str, str]) -> list[Part]:
@@ -102,7 +90,12 @@ def _parts(model: Classifier, texts: Sequence[str], spoken: Mapping[str, str]) -
     chances = model.chances(model.scores(texts))
     best, sure = chances.argmax(axis=1), sureness(chances)
     return [
-        Part(model.intents[place], float(row[place]), float(score), spoken[text])
+        Part(
+            "greeting" if INTRODUCES.fullmatch(text) else model.intents[place],
+            float(row[place]),
+            float(score),
+            spoken[text],
+        )
         for text, row, place, score in zip(texts, chances, best, sure, strict=True)
     ]
 

@@ -21,7 +21,6 @@ from finance.customer_service.refusal import Gate
 from finance.customer_service.replies import reply
 from finance.customer_service.retrieval import Retriever, load_passages
 from finance.customer_service.understood import Entity, Language, Understood
-from finance.customer_service.wording import Answer as Worded
 from finance.customer_service.wording import Answers
 
 if TYPE_CHECKING:
@@ -145,9 +144,8 @@ class CustomerServicePredictor:
         least = 0.5 if decision == "answer" else 0.0
         intents = {self.tasks.get(name, name): max(chance, least) for name, chance in found.intents}
         unread = cast(Any, said if said in REASONS else "")
-        return Understood(
-            language, tuple(intents.items()), decision, tuple(_entities(text, None)), found.reason, unread
-        )
+        named = tuple(_entities(text, None))
+        return Understood(language, tuple(intents.items()), decision, named, found.reason, unread)
 
     def lookup(self, text: str, language: Language, intents: Sequence[str]) -> str | None:
         """For the dialogue: a reply from documents with its citations, worded by a language model where one is set."""
@@ -165,9 +163,8 @@ class CustomerServicePredictor:
         language, unread = self._unread(text)
         if unread:
             return language, Decided("refuse", (), REASONS[unread].format(n=len(text)), None), unread
-        brain = self.brains[language]
-        others = {spoken: one.classifier for spoken, one in self.brains.items()}
-        decided = decide(self.brains, language, read(brain.classifier, [text], others)[0], self.most_asked)
+        models = {spoken: brain.classifier for spoken, brain in self.brains.items()}
+        decided = decide(self.brains, language, read(models[language], [text], models)[0], self.most_asked)
         return language, decided, decided.decision
 
     def _unread(self, text: str) -> tuple[Language, str]:
@@ -184,7 +181,8 @@ class CustomerServicePredictor:
         names = [name for name, _ in found.intents]
         if said == "answer" and names[0] in SMALL_TALK:
             said = names[0]
-        told = [self._told(request.text, language, name) for name in names] if said == "answer" else []
+        asked = [[self.tasks.get(name, name)] for name in names] if said == "answer" else []
+        told = [self._plain.answer(request.text, language, one) for one in asked]
         known = [one for one in told if one]
         rest = [name for name, one in zip(names, told, strict=True) if not one] if told else names
         spoken = [one.text for one in known] + ([reply(said, language, rest)] if rest or not told else [])
@@ -205,10 +203,6 @@ class CustomerServicePredictor:
             model=self.version,
             simulated=self.simulated,
         )
-
-    def _told(self, text: str, language: Language, intent: str) -> Worded | None:
-        """What the documents say to an intent."""
-        return self._plain.answer(text, language, [self.tasks.get(intent, intent)])
 
 
 def _entities(text: str, today: date | None) -> list[Entity]:

@@ -76,6 +76,8 @@ def test_most_of_what_is_not_ours_is_refused(predictor, scope):
     [
         ("my card was stolen. what is my balance?", {"card_block", "account_balance"}),
         ("hello, I lost my card", {"card_block"}),
+        ("my name is Carl Jones, I want to know my balance and my card was stolen", {"account_balance", "card_block"}),
+        ("我叫李雷，我的余额是多少", {"account_balance"}),
         ("I lost my card yesterday and want to know my balance", {"card_block", "account_balance"}),
         ("转账还没到账 and how much is the fee", {"transfer_status", "fees"}),
         ("我的卡丢了，另外我想查余额", {"card_block", "account_balance"}),
