@@ -20,8 +20,8 @@ _SAID = (
     "后天|day after tomorrow|the day after tomorrow;大后天"
 )
 SAID = {word: days for days, words in enumerate(_SAID.split(";"), -3) for word in words.split("|")}
-_AWAY = "上上;上|last|previous;这|本|this;下|next|coming;下下"
-AWAY = {word: away for away, words in enumerate(_AWAY.split(";"), -2) for word in words.split("|")}
+_AWAY = ("上上", "上|last|previous", "这|本|this", "下|next|coming", "下下")
+AWAY = {word: away for away, words in enumerate(_AWAY, -2) for word in words.split("|")}
 YEARS = {"去年": -1, "今年": 0, "明年": 1, "前年": -2, "后年": 2}
 
 _MONTH = (

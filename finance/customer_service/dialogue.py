@@ -71,6 +71,8 @@ class Dialogue:
         if signal == "person" or ("handoff" in wishes and not (walk.slot and walk.slot.kind == "text")):
             state.queue += self._tasks(wishes)  # for the summary
             walk.hand_over(self.tasks.phrases.say["asked"].of(state.language))
+        elif signal == "bye":
+            walk.leave()
         elif (frame := walk.frame) is not None:
             self._in_task(walk, frame, text, signal, understood, wishes)
         else:
@@ -88,9 +90,6 @@ class Dialogue:
         other = self._tasks(wishes, but={frame.task for frame in walk.state.frames})
         if signal == "cancel":
             walk.cancel()
-        elif signal == "bye":
-            walk.say("bye")
-            walk.state.frames, walk.state.queue, walk.state.ended = [], [], "done"
         elif signal in ("thanks", "hello"):
             walk.asked = False  # and the open question comes again
         elif isinstance(node, Confirm):
@@ -189,9 +188,8 @@ class Dialogue:
             walk.hand_over(self.tasks.phrases.say["asked"].of(state.language))
         elif chosen:
             self._begin(walk, [chosen], text, understood)
-        elif signal == "bye" or (signal == "no" and not offered):
-            walk.say("bye")
-            state.ended = "done"
+        elif signal == "no" and not offered:
+            walk.leave()
         elif signal:
             walk.say({"cancel": "nothing", "thanks": "welcome", "hello": "hello"}.get(signal, "what"))
             walk.texts += [] if signal in ("yes", "no", "hello") else [self._phrase("more", state.language)]
@@ -251,15 +249,12 @@ class Dialogue:
         named = [name for name in offered if plain(self.tasks.phrases.intents[name].of(language)) in said]
         return named[0] if len(named) == 1 else next((wish for wish in wishes if wish in offered), "")
 
-    # Intents
-
     def _wishes(self, understood: Understood) -> list[str]:
         """What is asked for, best first."""
         if understood.decision != "answer" or not understood.intents:
             return []
         first = understood.intents[0][0]
-        sure = [name for name, probability in understood.intents if name == first or probability >= SURE]
-        return [name for name in sure if self._knows(name)]
+        return [name for name, p in understood.intents if (name == first or p >= SURE) and self._knows(name)]
 
     def _knows(self, intent: str) -> bool:
         return intent in self.tasks.phrases.intents

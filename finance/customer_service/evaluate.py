@@ -25,9 +25,8 @@ from finance.customer_service.serve import Answer, CustomerServicePredictor, Req
 from finance.customer_service.simulator import SIMULATED
 from finance.customer_service.train import sources
 
-DRAWS = 1_000
-PAIRS = 200
-"""Of requests in one message, in each language and in both."""
+DRAWS, PAIRS = 1_000, 200
+"""Of groups, for intervals; and of requests in one message, in each language and in both."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +141,8 @@ def two_in_one(predictor: CustomerServicePredictor, test: Utterances, seed: int)
             found.setdefault(f"both_of_two_{kind}", []).append(both)
             if all(alone[row] == {test.intent[row]} for row in made_of):
                 found.setdefault("both_of_two_understood", []).append(both)
-    whole = {name: np.array(one) for name, one in found.items()}
-    return {name: share(one, np.ones(len(one), bool), np.arange(len(one))) for name, one in whole.items() if len(one)}
+    of = {name: np.array(one) for name, one in found.items() if one}
+    return {name: share(one, np.ones(len(one), bool), np.arange(len(one))) for name, one in of.items()}
 
 
 def share(event: np.ndarray, rows: np.ndarray, group: np.ndarray) -> Metric:

@@ -112,6 +112,11 @@ class Walk:
         self.ran = True
         self._back()
 
+    def leave(self) -> None:
+        """The customer says goodbye."""
+        self.state.frames, self.state.queue, self.state.offered, self.state.ended = [], [], [], "done"
+        self.say("bye")
+
     def hand_over(self, reason: str) -> None:
         """Leave everything to a person, who gets a summary."""
         summary = self._summary(reason)
