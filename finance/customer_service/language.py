@@ -31,7 +31,7 @@ BORDER = re.compile(
     re.IGNORECASE,
 )
 """Where one request may end and another begin: ends of clauses, words that join, another script, a blank in Chinese."""
-MOST_CLAUSES = 4
+MOST_CLAUSES = 3
 BACK = re.compile(r"\b(?:it|it's|its|this|these|those|them|they)\b|它", re.IGNORECASE)
 INTRODUCES = re.compile(
     r"\W*(?:my name is|my name's|this is|我叫|我的名字[是叫])\W*[A-Z\u4e00-\u9fff]\w*(?: [A-Z]\w*)?\W*"
@@ -52,7 +52,7 @@ def language_of(text: str) -> Language | None:
 
 
 def clauses(text: str) -> list[tuple[int, int]]:
-    """Where the parts of a text lie that may each want something else, at most four: short ones join a neighbour."""
+    """Where the parts of a text lie that may each want something else, at most three: short ones join a neighbour."""
     spans, at = [], 0
     for border in [*BORDER.finditer(text), None]:
         end = border.start() if border else len(text)

@@ -64,7 +64,7 @@ def test_the_language_is_that_of_most_words(text, language):
         ("我的card丢了，please block it now", ["我的card丢了", "please block it now"]),
         ("能在ATM改密码吗", ["能在ATM改密码吗"]),
         ("我的卡丢了please tell me the balance", ["我的卡丢了", "please tell me the balance"]),
-        ("One. two, three! four? five, six", ["One. two", "three", "four", "five, six"]),
+        ("One. two, three! four? five, six", ["One. two", "three! four", "five, six"]),
         ("block my card, and what is my balance?", ["block my card", "what is my balance"]),
         ("transfer 1,250.00 EUR to Anna", ["transfer 1,250.00 EUR to Anna"]),
         ("我要转账，另外我的卡还没到", ["我要转账", "我的卡还没到"]),
@@ -91,8 +91,8 @@ def test_a_clause_may_speak_of_what_another_names(text, back):
 
 
 @given(st.text(max_size=300))
-def test_any_text_has_at_most_four_clauses_and_a_language_or_none(text):
-    assert len(clauses(text)) <= 4
+def test_any_text_has_at_most_three_clauses_and_a_language_or_none(text):
+    assert len(clauses(text)) <= 3
     assert language_of(text) in ("en", "zh", None)
 
 
