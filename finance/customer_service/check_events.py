@@ -74,7 +74,7 @@ class Choices:
         self.words.append(f"{operation} fails with {code}")
         raise BankError(code)
 
-    def lookup(self, text: str, language: Language) -> str | None:
+    def lookup(self, text: str, language: Language, intents: Sequence[str]) -> str | None:
         """See `Services`."""
         found = self.choose(2) == 0
         self.words.append("something is found" if found else "nothing is found")

@@ -14,42 +14,14 @@ MONTHS = {m: i for i, m in enumerate(re.findall("...", "janfebmaraprmayjunjulaug
 DAYS = {"monday": 0, "tuesday": 1, "wednesday": 2, "thursday": 3, "friday": 4, "saturday": 5, "sunday": 6}
 DAYS |= {d[:length]: i for d, i in list(DAYS.items()) for length in (3, 4)} | {"tues": 1, "thurs": 3}
 WEEKDAYS = dict(zip("一二三四五六日天", (*range(7), 6), strict=True)) | dict(zip("123456", range(6), strict=True))
-SAID = {
-    "大前天": -3,
-    "前天": -2,
-    "昨天": -1,
-    "昨日": -1,
-    "昨晚": -1,
-    "今天": 0,
-    "今日": 0,
-    "今晚": 0,
-    "今早": 0,
-    "明天": 1,
-}
-SAID |= {
-    "明日": 1,
-    "明早": 1,
-    "明晚": 1,
-    "后天": 2,
-    "大后天": 3,
-    "the day before yesterday": -2,
-    "day before yesterday": -2,
-}
-SAID |= {"yesterday": -1, "last night": -1, "today": 0, "tonight": 0, "tomorrow": 1, "day after tomorrow": 2}
-SAID |= {"the day after tomorrow": 2}
-AWAY = {
-    "last": -1,
-    "previous": -1,
-    "this": 0,
-    "next": 1,
-    "coming": 1,
-    "上上": -2,
-    "上": -1,
-    "这": 0,
-    "本": 0,
-    "下下": 2,
-    "下": 1,
-}
+_SAID = (
+    "大前天;前天|the day before yesterday|day before yesterday;昨天|昨日|昨晚|yesterday|last night;"
+    "今天|今日|今晚|今早|today|tonight;明天|明日|明早|明晚|tomorrow;"
+    "后天|day after tomorrow|the day after tomorrow;大后天"
+)
+SAID = {word: days for days, words in enumerate(_SAID.split(";"), -3) for word in words.split("|")}
+_AWAY = ("上上", "上|last|previous", "这|本|this", "下|next|coming", "下下")
+AWAY = {word: away for away, words in enumerate(_AWAY, -2) for word in words.split("|")}
 YEARS = {"去年": -1, "今年": 0, "明年": 1, "前年": -2, "后年": 2}
 
 _MONTH = (
@@ -124,16 +96,7 @@ def _said(found: re.Match[str], today: date) -> date:
 
 
 def _ago(found: re.Match[str], today: date) -> date:
-    said = found["n"].lower()
-    n = (
-        1
-        if said in ("a", "an")
-        else int(said)
-        if said.isdigit()
-        else int(english(said) or 0)
-        if said.isascii()
-        else _int(said)
-    )
+    n = _count(found["n"].lower())
     groups = found.groupdict()
     back = bool(groups.get("ago") and groups["ago"].lower() in ("ago", "earlier", "前", "以前", "之前"))
     n = -n if back else n
@@ -198,6 +161,12 @@ def _working(today: date, days: int) -> date:
         today += timedelta(step)
         days -= step if today.weekday() < 5 else 0
     return today
+
+
+def _count(said: str) -> int:
+    if said in ("a", "an"):
+        return 1
+    return int(said) if said.isdigit() else int(english(said) or 0) if said.isascii() else _int(said)
 
 
 def _int(text: str) -> int:

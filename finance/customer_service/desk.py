@@ -6,7 +6,7 @@ production only, and every answer says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,8 +62,8 @@ class Understands(Protocol):
     def understand(self, text: str) -> Understood:
         """What a message means."""
 
-    def lookup(self, text: str, language: Language) -> str | None:
-        """An answer from documents with its sources, or None."""
+    def lookup(self, text: str, language: Language, intents: Sequence[str]) -> str | None:
+        """An answer from documents with its sources to what is asked for, or None."""
 
 
 def _body(example: dict[str, Any]) -> ConfigDict:
@@ -116,9 +116,7 @@ class Desk:
             checked(tasks)
         self.sessions, self.demo, self.closed = sessions, not own.bank_url, production and not own.bank_url
         self.bank: Bank = HttpBank(own.bank_url, own.bank_key) if own.bank_url else MemoryBank(date.today())
-        services = Services(
-            self.bank, lambda text, language: predictor().lookup(text, language), mask, lambda: date.today()
-        )
+        services = Services(self.bank, lambda *asked: predictor().lookup(*asked), mask, lambda: date.today())
         self._dialogue = Dialogue(tasks, lambda text: predictor().understand(text), services)
 
     def begin(self, owner: str, language: Language) -> Answer:

@@ -10,7 +10,7 @@ else it was not understood, and after some attempts the task ends as its graph s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from finance.customer_service.graph import FALLBACK, Tasks
 from finance.customer_service.nodes import Confirm, Form, Slot
@@ -67,8 +67,12 @@ class Dialogue:
         state.said = [*state.said, "•••" if secret else self.services.mask(text)[:200]][-MOST_SAID:]
         signal = self._signals.of(text)
         wishes = self._wishes(understood)
-        if signal == "person" or (wishes[:1] == ["handoff"] and not (walk.slot and walk.slot.kind == "text")):
+        walk.wishes = [wish for wish in wishes if self._task(wish) == FALLBACK]
+        if signal == "person" or ("handoff" in wishes and not (walk.slot and walk.slot.kind == "text")):
+            state.queue += self._tasks(wishes)  # for the summary
             walk.hand_over(self.tasks.phrases.say["asked"].of(state.language))
+        elif signal == "bye":
+            walk.leave()
         elif (frame := walk.frame) is not None:
             self._in_task(walk, frame, text, signal, understood, wishes)
         else:
@@ -83,9 +87,11 @@ class Dialogue:
     ) -> None:
         graph = self.tasks.graphs[frame.task]
         node = graph.nodes[frame.node]
-        other = self._other(walk, wishes)
+        other = self._tasks(wishes, but={frame.task for frame in walk.state.frames})
         if signal == "cancel":
             walk.cancel()
+        elif signal in ("thanks", "hello"):
+            walk.asked = False  # and the open question comes again
         elif isinstance(node, Confirm):
             if signal == "yes":
                 frame.confirmed = True
@@ -182,9 +188,8 @@ class Dialogue:
             walk.hand_over(self.tasks.phrases.say["asked"].of(state.language))
         elif chosen:
             self._begin(walk, [chosen], text, understood)
-        elif signal == "bye" or (signal == "no" and not offered):
-            walk.say("bye")
-            state.ended = "done"
+        elif signal == "no" and not offered:
+            walk.leave()
         elif signal:
             walk.say({"cancel": "nothing", "thanks": "welcome", "hello": "hello"}.get(signal, "what"))
             walk.texts += [] if signal in ("yes", "no", "hello") else [self._phrase("more", state.language)]
@@ -196,6 +201,8 @@ class Dialogue:
             state.offered = options[:3]
             labels = [self.tasks.phrases.intents[name].of(state.language) for name in state.offered]
             walk.say("which", options=numbered(labels, state.language))
+        elif understood.unread:
+            walk.say(understood.unread)
         else:
             state.refused = refused + 1
             titles = [walk.title(task) for task in dict.fromkeys(self.tasks.by_intent.values()) if task != "handoff"]
@@ -208,22 +215,28 @@ class Dialogue:
         if intents[0] in ("greeting", "thanks"):
             walk.say("hello" if intents[0] == "greeting" else "welcome")
             return
-        tasks = list(
-            dict.fromkeys(self._task(name) for name in intents if name not in ("greeting", "thanks", "handoff"))
-        )
-        # A question can be answered at once, while its words are there.
-        tasks.sort(key=lambda task: task != FALLBACK)
-        walk.state.queue += tasks[1:]
+        tasks = self._tasks(intents)
+        walk.wishes = [name for name in intents if self._task(name) == FALLBACK]
+        self._later(walk, tasks)
         self._fill(walk, walk.start(tasks[0]), text, understood.entities)
 
-    def _aside(self, walk: Walk, task: str, text: str, understood: Understood) -> None:
-        """Another task first; the one at hand waits."""
+    def _later(self, walk: Walk, tasks: Sequence[str]) -> None:
+        """Of several tasks all but the first wait, and the customer is told so."""
+        walk.state.queue += [task for task in tasks[1:] if task not in walk.state.queue]
+        if len(tasks) > 1:
+            comma = "、" if walk.state.language == "zh" else ", "
+            walk.say("several", task=walk.title(tasks[0]), then=comma.join(walk.title(task) for task in tasks[1:]))
+
+    def _aside(self, walk: Walk, tasks: Sequence[str], text: str, understood: Understood) -> None:
+        """Other tasks, the first at once; the one at hand waits."""
         below = walk.frame
         if sum(frame.task != "identity" for frame in walk.state.frames) >= DEEPEST and below:
             walk.say("first", task=walk.title(below.task))
             return
-        walk.say("aside", task=walk.title(task))
-        self._fill(walk, walk.start(task), text, understood.entities)
+        self._later(walk, tasks)
+        if len(tasks) == 1:
+            walk.say("aside", task=walk.title(tasks[0]))
+        self._fill(walk, walk.start(tasks[0]), text, understood.entities)
 
     def _chosen(self, offered: Sequence[str], text: str, signal: str, wishes: Sequence[str], language: Language) -> str:
         if not offered:
@@ -236,15 +249,12 @@ class Dialogue:
         named = [name for name in offered if plain(self.tasks.phrases.intents[name].of(language)) in said]
         return named[0] if len(named) == 1 else next((wish for wish in wishes if wish in offered), "")
 
-    # Intents
-
     def _wishes(self, understood: Understood) -> list[str]:
         """What is asked for, best first."""
         if understood.decision != "answer" or not understood.intents:
             return []
         first = understood.intents[0][0]
-        sure = [name for name, probability in understood.intents if name == first or probability >= SURE]
-        return [name for name in sure if self._knows(name)]
+        return [name for name, p in understood.intents if (name == first or p >= SURE) and self._knows(name)]
 
     def _knows(self, intent: str) -> bool:
         return intent in self.tasks.phrases.intents
@@ -252,11 +262,10 @@ class Dialogue:
     def _task(self, intent: str) -> str:
         return self.tasks.by_intent.get(intent, FALLBACK)
 
-    def _other(self, walk: Walk, wishes: Sequence[str]) -> str:
-        """A task that is asked for and not under way."""
-        under_way = {frame.task for frame in walk.state.frames}
-        tasks = (self._task(name) for name in wishes if name not in ("greeting", "thanks", "handoff"))
-        return next((task for task in tasks if task not in under_way), "")
+    def _tasks(self, wishes: Sequence[str], but: Collection[str] = ()) -> list[str]:
+        """The tasks that are asked for, but some; a question first: its words are there now."""
+        tasks = dict.fromkeys(self._task(name) for name in wishes if name not in ("greeting", "thanks", "handoff"))
+        return sorted((task for task in tasks if task not in but), key=lambda task: task != FALLBACK)
 
     # The reply
 

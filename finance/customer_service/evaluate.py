@@ -19,15 +19,14 @@ from common.provenance import commit, machine, peak_rss_mb
 from finance.customer_service import SYSTEM
 from finance.customer_service.config import Config
 from finance.customer_service.data import BANKING, CLINC, Utterances, as_tasks, joined, load_test, published
+from finance.customer_service.pairs import pairs
 from finance.customer_service.reader import SMALL_TALK
 from finance.customer_service.serve import Answer, CustomerServicePredictor, Request
 from finance.customer_service.simulator import SIMULATED
 from finance.customer_service.train import sources
 
-DRAWS = 1_000
-PAIRS = 200
-"""Pairs of requests in each language, joined by one of these."""
-BETWEEN = {"en": (", and ", ". Also, ", " and also ", ", "), "zh": ("，另外", "。", "，还有", "，")}
+DRAWS, PAIRS = 1_000, 200
+"""Of groups, for intervals; and of requests in one message, in each language and in both."""
 
 
 @dataclass(frozen=True)
@@ -126,21 +125,24 @@ def measured(judged: Judged, test: Utterances) -> dict[str, Metric]:
 
 
 def two_in_one(predictor: CustomerServicePredictor, test: Utterances, seed: int) -> dict[str, Metric]:
-    """How often two requests in one utterance are both found, and one request is taken for several."""
-    rng, found = np.random.default_rng(seed), []
-    serious = test.known & ~np.isin(test.intent, list(SMALL_TALK))
-    for language, between in BETWEEN.items():
-        rows = np.flatnonzero(serious & (test.language == language))
-        for first, second in rng.choice(rows, (PAIRS, 2)) if len(rows) else ():
-            if test.intent[first] != test.intent[second]:
-                text = f"{test.text[first].rstrip('.?!。？！')}{rng.choice(between)}{test.text[second]}"
-                intents = {one.name for one in predictor.predict([Request(text=text)])[0].intents}
-                found.append({test.intent[first], test.intent[second]} <= intents)
-    both = np.array(found, bool)
-    alone = predictor.predict([Request(text=text) for text in test.text[serious]])
-    several = np.array([one.decision == "answer" and len(one.intents) > 1 for one in alone])
-    whole = {"both_of_two": both, "one_as_several": several}
-    return {name: share(one, np.ones(len(one), bool), np.arange(len(one))) for name, one in whole.items() if len(one)}
+    """How often exactly both of two requests in one message are found: in English, Chinese and both, and of those that
+    are found each by itself; and how often one request, where it is not refused, is not taken for several."""
+
+    def asked(texts: Sequence[str]) -> list[set[str]]:
+        answers = predictor.predict([Request(text=text) for text in texts])
+        return [{i.name for i in a.intents} if a.decision in ("answer", "handoff") else set() for a in answers]
+
+    rows = np.flatnonzero(test.known & ~np.isin(test.intent, list(SMALL_TALK)))
+    alone = dict(zip(rows.tolist(), asked(list(test.text[rows])), strict=True))
+    found: dict[str, list[bool]] = {"one_stays_one": [len(one) == 1 for one in alone.values() if one]}
+    for kind, some in pairs(test, PAIRS, seed).items():
+        for (_, *made_of), names in zip(some, asked([text for text, *_ in some]), strict=True):
+            both = names == set(test.intent[made_of])
+            found.setdefault(f"both_of_two_{kind}", []).append(both)
+            if all(alone[row] == {test.intent[row]} for row in made_of):
+                found.setdefault("both_of_two_understood", []).append(both)
+    of = {name: np.array(one) for name, one in found.items() if one}
+    return {name: share(one, np.ones(len(one), bool), np.arange(len(one))) for name, one in of.items()}
 
 
 def share(event: np.ndarray, rows: np.ndarray, group: np.ndarray) -> Metric:

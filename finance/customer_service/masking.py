@@ -1,12 +1,15 @@
 """What must not be logged or sent on, replaced by its kind: `[CARD]`, `[ACCOUNT]`, `[NAME]`.
 
-Masks by form and by the words before: a name that nothing announces stays. Where in doubt it masks: every run of seven
+Masks by form and by the words around: of names that nothing announces, only first and last name together in English are
+found, and places of two words with them. Where in doubt it masks: every run of seven
 digits or more goes, whatever stands between them, unless it reads as dates, times or one amount.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
+from importlib.resources import files
 
 from finance.customer_service.identifiers import ACCOUNT, LAST_FOUR, fold, ibans, is_card
 from finance.customer_service.numbers import UNITS
@@ -36,63 +39,18 @@ MAIL = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 
-_IS = r"(?:\s?(?:is|are|was|=|:|是|为|叫)\s?:?)?\s?"
-_NAME = r"(?P<it>[A-Z](?:\.|[A-Za-z'’-]+)(?: [A-Z](?:\.|[A-Za-z'’-]+)){0,3})"
-_ANY_CASE = (
-    r"(?P<it>(?!(?:my|your|the|an?|not|it|and|i|in|on|to|at|we)\b)[a-z'’.-]+"
-    r"(?: (?!(?:and|but|i|my|is|please|or)\b)[a-z'’.-]+){0,2})"
-)
-_SURNAMES = (
-    "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏钟汪田"
-    "任姜范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易常武乔贺赖龚文欧"
-)
-_HAN = r"\u4e00-\u9fff"
-_STOP = r",，。;；、!！?？\s"
-_PAPERS = (
-    r"(?:\b(?:passport|ssn|social security|national id|id card|identity card|driv(?:er|ing)'?s? licen[cs]e|tax id)"
-    r"(?: (?:number|no\.?|card))?|护照|身份证|驾照|社保卡?)(?:号码?)?"
-)
-_CODES = (
-    r"(?:\b(?:password|passcode|passphrase|pin|cvv2?|cvc2?|otp|(?:\w+ )?code)\b(?: number)?|密码|验证码|安全码|口令)"
-)
-CUES = tuple(
-    (kind, re.compile(pattern, re.ASCII))
-    for kind, pattern in (
-        ("NAME", rf"(?i:\b(?:my|his|her|the|full|holder'?s?) name(?:\s?is|'s|\s?:|\s?=) ?{_ANY_CASE})"),
-        ("NAME", rf"(?i:\b(?:i am|i'm|this is|call me|name is|regards,?|sincerely,?|thanks,|dear)):?\s{{1,2}}{_NAME}"),
-        ("NAME", rf"(?i:\b(?:beneficiary|payee|recipient|holder|in the name of)(?: is)?):? {_NAME}"),
-        ("NAME", rf"(?i:\b(?:transfer|send|pay|paid|sent|wire|give|owe)\b)[^.!?\n]{{0,40}}? to {_NAME}"),
-        ("NAME", rf"{_NAME}(?= here\b)"),
-        ("NAME", rf"(?i:\b(?:mr|mrs|ms|miss|dr|prof)\b\.?) {_NAME}"),
-        (
-            "NAME",
-            rf"(?:姓名|名字|户名|收款人|持卡人|联系人)[是叫为:]? ?(?P<it>[{_HAN}·]{{2,4}}?)"
-            rf"(?=[{_STOP}]|$|的|电话|手机|[账卡]号|\w)",
-        ),
-        ("NAME", rf"(?:我叫|本人叫|名字叫|名叫|[,，]叫)(?P<it>[{_HAN}·]{{2,4}}?)(?=[{_STOP}]|$|[的我想要]|\w)"),
-        (
-            "NAME",
-            rf"(?:转给|汇给|付给|还给|给|我是|本人|向|[姐妹哥弟]{{1,2}}|老公|老婆|[儿妻]子|丈夫|女儿|朋友|同事|房东)"
-            rf"(?P<it>(?:欧阳|司马|上官|诸葛|[{_SURNAMES}])[{_HAN}·]{{1,2}})"
-            rf"(?=[{_STOP}转汇打付还的]|$|\d)",
-        ),
-        ("NAME", rf"(?P<it>[{_SURNAMES}][{_HAN}]{{0,2}}?)(?=先生|女士|小姐|太太|经理)"),
-        ("SECRET", rf"(?i:{_CODES}){_IS}(?P<it>(?=[^\s,，。;；]{{0,40}}\d)[^\s,，。;；]+)"),
-        ("SECRET", r"(?i:\b(?:password|passphrase|passcode)(?: is|'s|:|=)) ?(?P<it>[^\s,，。;；]+)"),
-        ("SECRET", r"密码[是为:] ?(?P<it>[!-~]{3,})"),
-        ("ID", rf"(?i:{_PAPERS}{_IS}#?(?P<it>(?=[A-Z0-9 -]{{0,6}}\d)[A-Z0-9](?:[ -]?[A-Z0-9]){{4,20}})(?![A-Z0-9]))"),
-        (
-            "DATE",
-            rf"(?i:\b(?:born(?: on)?|date of birth|dob|birthday)\b|生日|出生日期|出生于|生于){_IS}"
-            r"(?P<it>[^,，。;；!?\n]{4,24})",
-        ),
-        (
-            "ADDRESS",
-            rf"(?i:\b(?:my (?:new |home |postal )?address|i live (?:at|on|in)|i moved to)\b|地址|我住在?|家住){_IS}"
-            r"(?P<it>[^。;；!?\n]{4,100})",
-        ),
-    )
-)
+
+def _cues() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """The kinds and patterns of `masking.toml`, with their parts put in."""
+    known = tomllib.loads(files(__package__).joinpath("masking.toml").read_text(encoding="utf-8"))
+
+    def whole(pattern: str) -> str:
+        return re.sub(r"%([a-z_]+)%", lambda found: whole(known["parts"][found[1]]), pattern)
+
+    return tuple((kind, re.compile(whole(pattern), re.ASCII)) for kind, pattern in known["cues"])
+
+
+CUES = _cues()
 
 
 def mask(text: str) -> str:

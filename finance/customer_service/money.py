@@ -20,26 +20,11 @@ DOLLARS = {"us": "USD", "american": "USD", "hong kong": "HKD", "hk": "HKD", "aus
 DOLLARS |= {"singapore": "SGD", "new zealand": "NZD", "taiwan": "TWD"}
 NAMES = {"dollar": "USD", "buck": "USD", "euro": "EUR", "pound": "GBP", "quid": "GBP", "yuan": "CNY", "renminbi": "CNY"}
 NAMES |= {"yen": "JPY", "swiss franc": "CHF", "franc": "CHF", "rupee": "INR", "baht": "THB", "ringgit": "MYR"}
-CHINESE = {
-    "人民币": "CNY",
-    "美元": "USD",
-    "美金": "USD",
-    "美刀": "USD",
-    "欧元": "EUR",
-    "英镑": "GBP",
-    "港元": "HKD",
-    "港币": "HKD",
-}
-CHINESE |= {"日元": "JPY", "日圆": "JPY", "澳元": "AUD", "澳币": "AUD", "加元": "CAD", "加币": "CAD", "新元": "SGD"}
-CHINESE |= {
-    "新币": "SGD",
-    "瑞士法郎": "CHF",
-    "韩元": "KRW",
-    "韩币": "KRW",
-    "泰铢": "THB",
-    "新台币": "TWD",
-    "台币": "TWD",
-}
+_CHINESE = (
+    "CNY:人民币 USD:美元|美金|美刀 EUR:欧元 GBP:英镑 HKD:港元|港币 JPY:日元|日圆 "
+    "AUD:澳元|澳币 CAD:加元|加币 SGD:新元|新币 CHF:瑞士法郎 KRW:韩元|韩币 THB:泰铢 TWD:新台币|台币"
+)
+CHINESE = {name: code for of in _CHINESE.split() for code, _, names in [of.partition(":")] for name in names.split("|")}
 COUNTED = {"元": "CNY", "块": "CNY", "圆": "CNY", "镑": "GBP", "欧": "EUR", "刀": "USD", "won": "KRW"}
 
 NUMBER = re.compile(

@@ -6,10 +6,8 @@ import re
 from decimal import Decimal
 from math import prod
 
-SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-)
-UNITS = {word: value for value, word in enumerate(f"{SMALL} eighteen nineteen".split())}
+SMALL = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+UNITS = {word: value for value, word in enumerate(f"{SMALL} seventeen eighteen nineteen".split())}
 UNITS |= {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
 UNITS |= {"a": 1, "an": 1}
 LARGE = {"thousand": 1000, "million": 10**6, "billion": 10**9, "k": 1000, "w": 10**4, "m": 10**6, "grand": 1000}
@@ -25,9 +23,8 @@ FIGURES = (
 )
 """A number in figures, with marks for thousands and decimals."""
 
-DIGITS = {c: value for row in ("零一二三四五六七八九", "〇壹贰叁肆伍陆柒捌玖") for value, c in enumerate(row)} | {
-    "两": 2
-}
+DIGITS = {c: value for row in ("零一二三四五六七八九", "〇壹贰叁肆伍陆柒捌玖") for value, c in enumerate(row)}
+DIGITS |= {"两": 2}
 STEPS = {"十": 10, "拾": 10, "百": 100, "佰": 100, "千": 1000, "仟": 1000}
 BLOCKS = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 HAN = "".join([*DIGITS, *STEPS, *BLOCKS])

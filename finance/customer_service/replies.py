@@ -22,8 +22,13 @@ def name_of(intent: str, language: Language) -> str:
     return str(known[language]) if known else intent.replace("_", " ").strip().lower()
 
 
+def text_of(what: str, language: Language) -> str:
+    """The text `what` of the file, as it stands."""
+    return str(_texts()[what][language])
+
+
 def reply(what: str, language: Language, intents: Sequence[str] = ()) -> str:
     """The text `what` of the file, with the intents in words."""
-    between = str(_texts()["or" if what == "clarify" else "and"][language])
+    between = text_of("or" if what == "clarify" else "and", language)
     names = between.join(name_of(intent, language) for intent in intents)
-    return str(_texts()[what][language]).format(names=names)
+    return text_of(what, language).format(names=names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -80,7 +80,7 @@ class Answer(BaseModel):
         "handoff: the customer asks for a person"
     )
     intents: list[Intent] = Field(
-        description="answer: all that is asked for; clarify: what to choose from; else the best"
+        description="answer: all that is asked for, in its order; clarify: what to choose from; else the best"
     )
     entities: list[Named] = Field(description="what the utterance names, read or refused")
     passages: list[Cited] = Field(description="what the reply rests on; empty where it comes from no document")
@@ -139,17 +139,17 @@ class CustomerServicePredictor:
 
     def understand(self, text: str) -> Understood:
         """For the dialogue, in the intents that tasks are for; one that is asked for has at least .5."""
-        language, found, _ = self._decide(text)
+        language, found, said = self._decide(text)
         decision = "answer" if found.decision == "handoff" else found.decision
         least = 0.5 if decision == "answer" else 0.0
-        intents = {self.tasks.get(name, name): max(chance, least) for name, chance in reversed(found.intents)}
-        ordered = tuple(sorted(intents.items(), key=lambda one: -one[1]))
-        return Understood(language, ordered, decision, tuple(_entities(text, None)), found.reason)
+        intents = {self.tasks.get(name, name): max(chance, least) for name, chance in found.intents}
+        unread = cast(Any, said if said in REASONS else "")
+        named = tuple(_entities(text, None))
+        return Understood(language, tuple(intents.items()), decision, named, found.reason, unread)
 
-    def lookup(self, text: str, language: Language) -> str | None:
+    def lookup(self, text: str, language: Language, intents: Sequence[str]) -> str | None:
         """For the dialogue: a reply from documents with its citations, worded by a language model where one is set."""
-        meant = self.understand(text)
-        return self._worded.lookup(text, language, [n for n, _ in meant.intents] if meant.decision == "answer" else [])
+        return self._worded.lookup(text, language, intents)
 
     @classmethod
     def routes(cls, predictor: Callable[[], CustomerServicePredictor]) -> APIRouter:
@@ -163,8 +163,8 @@ class CustomerServicePredictor:
         language, unread = self._unread(text)
         if unread:
             return language, Decided("refuse", (), REASONS[unread].format(n=len(text)), None), unread
-        brain = self.brains[language]
-        decided = decide(brain, language, read(brain.classifier, [text])[0], self.most_asked)
+        models = {spoken: brain.classifier for spoken, brain in self.brains.items()}
+        decided = decide(self.brains, language, read(models[language], [text], models)[0], self.most_asked)
         return language, decided, decided.decision
 
     def _unread(self, text: str) -> tuple[Language, str]:
@@ -181,8 +181,11 @@ class CustomerServicePredictor:
         names = [name for name, _ in found.intents]
         if said == "answer" and names[0] in SMALL_TALK:
             said = names[0]
-        alone = said == "answer" and len(names) == 1
-        known = self._plain.answer(request.text, language, [self.tasks.get(names[0], names[0])]) if alone else None
+        asked = [[self.tasks.get(name, name)] for name in names] if said == "answer" else []
+        told = [self._plain.answer(request.text, language, one) for one in asked]
+        known = [one for one in told if one]
+        rest = [name for name, one in zip(names, told, strict=True) if not one] if told else names
+        spoken = [one.text for one in known] + ([reply(said, language, rest)] if rest or not told else [])
         gate = self.brains[language].gates[language] if language in self.brains else None
         return Answer(
             language=language,
@@ -190,10 +193,11 @@ class CustomerServicePredictor:
             intents=[Intent(name=name, score=score) for name, score in found.intents],
             entities=[Named(**asdict(entity)) for entity in _entities(request.text, request.today)],
             passages=[
-                Cited(**{n: getattr(p, n) for n in Cited.model_fields}) for p in (known.passages if known else ())
+                Cited(**{n: getattr(p, n) for n in Cited.model_fields})
+                for p in dict.fromkeys(p for one in known for p in one.passages)
             ],
             reason=found.reason,
-            reply=known.text if known else reply(said, language, names),
+            reply="\n".join(dict.fromkeys(spoken)),
             p_value=found.p_value,
             promised_recall=gate.promised if gate else None,
             model=self.version,

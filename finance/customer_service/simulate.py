@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import random
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from importlib.resources import files
+from typing import Any
 
 from finance.customer_service.bank import BankError, MemoryBank
 from finance.customer_service.dialogue import Dialogue
@@ -30,26 +33,8 @@ TODAY = date(2026, 11, 29)
 MOST_TURNS = 60
 PATIENCE = 3
 """Messages of nonsense after which a task may be given up."""
-GOALS: Mapping[str, tuple[str, Mapping[Language, str]]] = {
-    "balance": ("account_balance", {"en": "what is my balance?", "zh": "我的余额是多少？"}),
-    "block_card": ("card_block", {"en": "I have lost my card", "zh": "我的银行卡丢了"}),
-    "change_limit": ("card_limit", {"en": "please raise my card limit", "zh": "我想调整银行卡限额"}),
-    "dispute": ("card_dispute", {"en": "there is a payment I do not know", "zh": "有一笔交易不是我做的"}),
-    "transfer_status": ("transfer_status", {"en": "where is my transfer?", "zh": "我的转账到哪了？"}),
-    "exchange_rate": ("exchange_rate", {"en": "how is the exchange rate?", "zh": "汇率是多少？"}),
-}
-QUESTION: Mapping[Language, str] = {"en": "what are your opening hours?", "zh": "你们几点开门？"}
-NONSENSE: Mapping[Language, Sequence[str]] = {"en": ("hmm", "🙂", "", "blue"), "zh": ("呃", "🙂", "", "蓝色的")}
-SAY: Mapping[str, Mapping[Language, str]] = {
-    "card": {"en": "the card ending in {}", "zh": "尾号{}的卡"},
-    "amount": {"en": "{} EUR", "zh": "{}欧元"},
-    "no": {"en": "no, {}", "zh": "不对，{}"},
-    "yes": {"en": "yes", "zh": "是的"},
-    "deny": {"en": "no", "zh": "不"},
-    "cancel": {"en": "cancel", "zh": "取消"},
-    "person": {"en": "a person please", "zh": "转人工"},
-    "bye": {"en": "bye", "zh": "再见"},
-}
+WORDS: dict[str, Any] = tomllib.loads(files(__package__).joinpath("simulate.toml").read_text(encoding="utf-8"))
+GOALS, SAY = WORDS["goals"], WORDS["say"]
 CHANGES = ("block_card", "order_card", "set_limit", "open_dispute")
 
 
@@ -94,8 +79,7 @@ class Customer:
 
     def open(self) -> str:
         """The first message."""
-        intent, texts = GOALS[self.goal]
-        return self.say(texts[self.language], intent)
+        return self.say(GOALS[self.goal][self.language], GOALS[self.goal]["intent"])
 
     def answer(self, reply: Reply) -> str:
         """The next message; "bye" when nothing is awaited."""
@@ -110,9 +94,9 @@ class Customer:
             return self.say(self.words("cancel"))
         if roll() < habits.nonsense:
             self.babbled += 1
-            return self.say(self.dice.choice(NONSENSE[self.language]))
+            return self.say(self.dice.choice(WORDS["nonsense"][self.language]))
         if roll() < habits.digress:
-            return self.say(QUESTION[self.language], "opening_hours")
+            return self.say(WORDS["question"][self.language], "opening_hours")
         return self.say(self._agree(reply) if reply.awaits == "yes" else self._value(reply.awaits.rpartition(".")[2]))
 
     def _value(self, slot: str) -> str:
@@ -196,7 +180,7 @@ def _one(
             raise BankError(customer.dice.choice(("timeout", "unavailable", "invalid")))
 
     bank = kind(TODAY, fail)
-    documents = Services(bank, lambda text, language: "9-17 [hours#1]", mask, lambda: TODAY)
+    documents = Services(bank, lambda *_: "9-17 [hours#1]", mask, lambda: TODAY)
     dialogue = Dialogue(tasks, understand or customer.meant.__getitem__, documents, strict=True)
     state, reply = dialogue.begin(customer.language)
     text, told = customer.open(), []

@@ -27,10 +27,15 @@ class Entity:
 
 @dataclass(frozen=True)
 class Understood:
-    """Language, intents with their probabilities (best first), what to do with them, and what is named."""
+    """Language, intents with their probabilities, what to do with them, and what is named.
+
+    Intents are in the order of the message where several are asked for, else the best first; `unread` says why a
+    message was not read at all.
+    """
 
     language: Language
     intents: tuple[tuple[str, float], ...]
     decision: Decision
     entities: tuple[Entity, ...] = ()
     reason: str = ""
+    unread: Literal["", "empty", "long", "language"] = ""

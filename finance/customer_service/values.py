@@ -88,8 +88,8 @@ def _bare(slot: Slot, text: str) -> str | None:
             except ValueError:
                 return None
         case "currency":
-            found = re.search(r"\b[A-Z]{3}\b", text)
-            return found[0] if found else None
+            found = re.fullmatch(r"\W*([A-Z]{3})\W*", text)
+            return found[1] if found else None
     return None
 
 

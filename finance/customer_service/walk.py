@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -46,13 +46,14 @@ class Services:
     data in a text, and today."""
 
     bank: Bank
-    lookup: Callable[[str, Language], str | None]
+    lookup: Callable[[str, Language, Sequence[str]], str | None]
     mask: Callable[[str], str]
     today: Callable[[], date]
 
 
 class Walk:
-    """One turn over a state, which it changes; `texts` is what was said, `asked`: the open question is among it."""
+    """One turn over a state, which it changes; `texts` is what was said, `asked`: the open question is among it;
+    `wishes` is what is to be looked up in documents."""
 
     def __init__(
         self, tasks: Tasks, services: Services, state: State, session: str, question: str, *, strict: bool
@@ -60,6 +61,7 @@ class Walk:
         self.tasks, self.services, self.state = tasks, services, state
         self.session, self.question, self.strict = session, question, strict
         self.texts: list[str] = []
+        self.wishes: list[str] = []
         self.ran, self.asked = False, False
         self.passed: set[tuple[int, str]] = set()
 
@@ -109,6 +111,11 @@ class Walk:
         self.say("cancelled", task=self.title(frame.task))
         self.ran = True
         self._back()
+
+    def leave(self) -> None:
+        """The customer says goodbye."""
+        self.state.frames, self.state.queue, self.state.offered, self.state.ended = [], [], [], "done"
+        self.say("bye")
 
     def hand_over(self, reason: str) -> None:
         """Leave everything to a person, who gets a summary."""
@@ -161,9 +168,10 @@ class Walk:
         elif isinstance(node, Branch):
             self.go(frame, node.cases.get(self._known(frame).get(node.on, ""), node.otherwise))
         elif isinstance(node, Lookup):
-            answer = self.services.lookup(self.question, self.state.language)
-            self.texts += [answer] if answer else []
-            self.go(frame, node.found if answer else node.nothing)
+            asked = [[wish] for wish in self.wishes] or [[]]
+            found = [self.services.lookup(self.question, self.state.language, one) for one in asked]
+            self.texts += dict.fromkeys(answer for answer in found if answer)
+            self.go(frame, node.found if any(found) else node.nothing)
         elif isinstance(node, Retry):
             left = frame.retries.get(frame.node, 0) < node.times
             frame.retries[frame.node] = frame.retries.get(frame.node, 0) + 1
@@ -277,5 +285,6 @@ class Walk:
                 slot = graph.slots[name]
                 seen = "•••" if slot.secret else self.services.mask(value) if slot.kind == "text" else ""
                 lines.append(f"  {slot.title.of(language)}: {seen or shown(slot.kind, value, language)}")
+        lines += [f"+ {self.title(task)}" for task in self.state.queue]
         lines += [f"! {trouble}" for trouble in self.state.troubles]
         return "\n".join([*lines, *(f"> {said}" for said in self.state.said)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -46,7 +46,7 @@ def understand(text: str) -> Understood:
     return Understood(language, intents, decision, tuple(find(text, TODAY)))
 
 
-def lookup(text: str, language: Language) -> str | None:
+def lookup(text: str, language: Language, intents: Sequence[str]) -> str | None:
     return "We are open from 9 to 17. [hours#1]" if "hours" in text else None
 
 
@@ -57,7 +57,8 @@ class Talk:
         self, tasks: Tasks | None = None, bank: Any = None, *, strict: bool = True, **more: Mapping[str, Any]
     ) -> None:
         self.bank = bank or MemoryBank(TODAY)
-        services = Services(self.bank, lookup, mask, lambda: TODAY)
+        self.lookups: list[list[str]] = []
+        services = Services(self.bank, self.lookup, mask, lambda: TODAY)
         self.dialogue = Dialogue(tasks or load_tasks(more=more or None), understand, services, strict=strict)
         self.state, self.reply = self.dialogue.begin()
 
@@ -69,6 +70,10 @@ class Talk:
     @property
     def text(self) -> str:
         return "\n".join(self.reply.texts)
+
+    def lookup(self, text: str, language: Language, intents: Sequence[str]) -> str | None:
+        self.lookups.append(list(intents))
+        return lookup(text, language, intents)
 
     def identify(self) -> Reply:
         return self.say("62220001", "1990-04-12", "246810")

@@ -23,7 +23,7 @@ from finance.customer_service.masking import mask
         ("send 500 to Mary Jane Watson please", "send 500 to [NAME] please"),
         ("我叫张三，想查余额", "我叫[NAME]，想查余额"),
         ("给王小明转500元", "给[NAME]转500元"),
-        ("我姓王，叫王小明，联系人张伟电话13912345678", "我姓王，叫[NAME]，联系人[NAME]电话[PHONE]"),
+        ("我姓王，叫王小明，联系人张伟电话13912345678", "我姓[NAME]，叫[NAME]，联系人[NAME]电话[PHONE]"),
         ("转给我妹妹李小红", "转给我妹妹[NAME]"),
         ("John Smith here", "[NAME] here"),
         ("王先生你好", "[NAME]先生你好"),
@@ -55,8 +55,51 @@ def test_what_is_masked(text: str, masked: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("this is John Smith", "John Smith"),
+        ("This is john smith speaking", "john smith"),
+        ("the card of John Smith", "John Smith"),
+        ("Mr Smith wants his card", "Smith"),
+        ("mrs o'neil", "o'neil"),
+        ("it's Maria Lopez again", "Maria Lopez"),
+        ("my husband John cannot log in", "John"),
+        ("the transfer from Maria has not arrived", "Maria"),
+        ("I lost it. - John", "John"),
+        ("Kind regards\nAnna", "Anna"),
+        ("Cheers, Bob", "Bob"),
+        ("name: John", "John"),
+        ("我叫李雷我的卡丢了", "李雷"),
+        ("本人王小明", "王小明"),
+        ("本人是王小明，要挂失", "王小明"),
+        ("此致 敬礼 王小明", "王小明"),
+        ("王小明 敬上", "王小明"),
+        ("客户王小明要求挂失", "王小明"),
+        ("我叫 Tom", "Tom"),
+        ("My name is 王小明", "王小明"),
+    ],
+)
+def test_names_and_what_stands_around_them(text: str, name: str) -> None:
+    assert mask(text) == text.replace(name, "[NAME]")
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "This is Monday's payment",
+        "I am in London",
+        "Thanks, I lost my card",
+        "Best regards",
+        "Dear Bank, my card is lost",
+        "send money to Germany",
+        "a transfer from France",
+        "Why is Apple Pay off? My Visa card is fine",
+        "mrs.",
+        "我叫了出租车",
+        "我是老客户",
+        "本人的卡丢了",
+        "账户名字的问题",
+        "我的用户名是什么",
         "",
         "🙂",
         "What is the exchange rate for 100 USD to CNY?",

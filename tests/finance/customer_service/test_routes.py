@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -53,8 +53,8 @@ class Clerk:
         self.act(text)
         return talk.understand(text)
 
-    def lookup(self, text: str, language: Language) -> str | None:
-        return talk.lookup(text, language)
+    def lookup(self, text: str, language: Language, intents: Sequence[str]) -> str | None:
+        return talk.lookup(text, language, intents)
 
     @classmethod
     def routes(cls, predictor: Callable[[], Clerk]) -> APIRouter:

@@ -150,6 +150,15 @@ def test_passages_are_about_what_was_understood(client, predictor):
         assert answer["passages"]
         assert answer["passages"][0]["id"].startswith(cited)
         assert f"[{answer['passages'][0]['id']}]" in answer["reply"]
-        assert predictor.lookup(text, answer["language"]) == answer["reply"]
+        assert predictor.lookup(text, answer["language"], ["card_block"]) == answer["reply"]
     assert ask(client, "can I get a mortgage")["passages"] == []
-    assert predictor.lookup("who won the football match", "en") is None
+    assert predictor.lookup("who won the football match", "en", []) is None
+
+
+def test_several_requests_are_answered_in_their_order_each_from_its_document(client):
+    answer = ask(client, "I lost my card and want to know my balance, and how much is the fee")
+    assert [intent["name"] for intent in answer["intents"]] == ["card_block", "account_balance", "fees"]
+    assert {passage["id"].split("#")[0] for passage in answer["passages"]} >= {"cards", "accounts"}
+    assert len(answer["reply"].splitlines()) >= 2
+    for text in ("", "🙂", "x" * 100_000, "Bonjour, j'ai perdu ma carte"):
+        assert ask(client, text)["reply"]
