@@ -21,6 +21,7 @@ from finance.customer_service.refusal import Gate
 from finance.customer_service.replies import reply
 from finance.customer_service.retrieval import Retriever, load_passages
 from finance.customer_service.understood import Entity, Language, Understood
+from finance.customer_service.wording import Answer as Told
 from finance.customer_service.wording import Answers
 
 if TYPE_CHECKING:
@@ -181,8 +182,11 @@ class CustomerServicePredictor:
         names = [name for name, _ in found.intents]
         if said == "answer" and names[0] in SMALL_TALK:
             said = names[0]
-        asked = [[self.tasks.get(name, name)] for name in names] if said == "answer" else []
-        told = [self._plain.answer(request.text, language, one) for one in asked]
+        told: list[Told | None] = []
+        for name in names if said == "answer" else []:
+            one = self._plain.answer(request.text, language, [self.tasks.get(name, name)])
+            before = {p.id for other in told if other for p in other.passages}
+            told.append(one if one and not before & {p.id for p in one.passages} else None)  # each passage once
         known = [one for one in told if one]
         rest = [name for name, one in zip(names, told, strict=True) if not one] if told else names
         spoken = [one.text for one in known] + ([reply(said, language, rest)] if rest or not told else [])
@@ -192,10 +196,7 @@ class CustomerServicePredictor:
             decision=found.decision,
             intents=[Intent(name=name, score=score) for name, score in found.intents],
             entities=[Named(**asdict(entity)) for entity in _entities(request.text, request.today)],
-            passages=[
-                Cited(**{n: getattr(p, n) for n in Cited.model_fields})
-                for p in dict.fromkeys(p for one in known for p in one.passages)
-            ],
+            passages=[Cited(**{n: getattr(p, n) for n in Cited.model_fields}) for one in known for p in one.passages],
             reason=found.reason,
             reply="\n".join(dict.fromkeys(spoken)),
             p_value=found.p_value,

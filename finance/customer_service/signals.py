@@ -30,7 +30,9 @@ class Signals:
     """The words of each signal; see `phrases.toml`."""
 
     def __init__(self, words: Mapping[str, Words]) -> None:
-        self._spoken = {name: _spoken((*words[name].en, *words[name].zh)) for name in SIGNALS}
+        spoken = {name: (*words[name].en, *words[name].zh) for name in SIGNALS}
+        self._spoken = {name: _spoken(some) for name, some in spoken.items()}
+        self._leaving = _spoken((*spoken["bye"], *spoken["thanks"]))  # both; thanks alone have been found before
 
     def of(self, text: str) -> str:
         """Which of `SIGNALS` the whole message is, or "".
@@ -40,6 +42,8 @@ class Signals:
         said = plain(FILLERS.sub(" ", plain(text)))
         found = next((name for name, spoken in self._spoken.items() if spoken.fullmatch(said)), "")
         first, *rest = STOPS.split(said, maxsplit=1)
+        if not found and self._leaving.fullmatch(said):
+            return "bye"
         # With a number after it, it is a correction, whether the number is understood or not.
         if found or re.search(r"\d", "".join(rest)):
             return found

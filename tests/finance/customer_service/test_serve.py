@@ -162,3 +162,10 @@ def test_several_requests_are_answered_in_their_order_each_from_its_document(cli
     assert len(answer["reply"].splitlines()) >= 2
     for text in ("", "🙂", "x" * 100_000, "Bonjour, j'ai perdu ma carte"):
         assert ask(client, text)["reply"]
+
+
+def test_a_passage_is_given_once_and_what_none_answers_is_named(client):
+    answer = ask(client, "I lost my card yesterday and want to know my balance")
+    assert [intent["name"] for intent in answer["intents"]] == ["card_block", "account_balance"]
+    assert [passage["id"] for passage in answer["passages"]] == ["cards#1"]
+    assert "balance" in answer["reply"].splitlines()[1]

@@ -204,9 +204,10 @@ def test_a_courtesy_in_mid_task_is_no_failed_attempt(word: str) -> None:
     assert talk.reply.awaits == "identity.account"
 
 
-def test_a_goodbye_in_mid_task_ends_the_dialogue() -> None:
+@pytest.mark.parametrize("goodbye", ["bye", "thanks, bye", "谢谢，再见", "再见谢谢"])
+def test_a_goodbye_in_mid_task_ends_the_dialogue(goodbye: str) -> None:
     talk = Talk()
-    assert talk.say("block my card and tell me my balance", "bye").ended == "done"
+    assert talk.say("block my card and tell me my balance", goodbye).ended == "done"
     assert talk.state.frames == talk.state.queue == []
 
 
