@@ -41,12 +41,13 @@ class Context:
         entries = [(phrase, says, way) for says in SAYINGS for way in rules[says] for phrase in rules[says][way]]
         entries += [(phrase, kind, "") for kind in ("pseudo", "stop") for phrase in rules["words"][kind]]
         across = {tuple(_words(phrase)) for phrase in rules["words"]["across_commas"]}
-        self._phrases: dict[str, list[tuple[tuple[str, ...], str, str, bool]]] = {}
+        self._means: dict[tuple[str, ...], list[tuple[str, str, bool]]] = {}
         for phrase, says, way in entries:
             for words in _expanded(phrase):
-                self._phrases.setdefault(words[0], []).append((words, says, way, words in across))
-        for phrases in self._phrases.values():
-            phrases.sort(key=lambda one: -len(one[0]))
+                self._means.setdefault(words, []).append((says, way, words in across))
+        self._phrases: dict[str, list[tuple[str, ...]]] = {}
+        for words in sorted(self._means, key=len, reverse=True):
+            self._phrases.setdefault(words[0], []).append(words)
 
     def assertions(self, sentence: str, concepts: Sequence[tuple[int, int]]) -> list[Assertion]:
         """What the sentence says of each concept, given as (start, end) in characters of the sentence.
@@ -67,28 +68,25 @@ class Context:
         for places in inside:
             said = {says for says, first, last in reaches if places and first <= places[0] and places[-1] < last}
             own = self._at([*(words[i] for i in places), _END], 0)
-            if own and own.says == "negated" and own.way == "forward":
-                said.add("negated")
+            said |= {"negated" for one in own if (one.says, one.way) == ("negated", "forward")}
             answers.append(_assertion(said))
         return answers
 
     def _scan(self, words: list[str]) -> list[_Found]:
         found, i = [], 0
         while i < len(words):
-            one = self._at(words, i)
-            if one:
-                found.append(one)
-                i = max(i + 1, one.last - (one.last - i > 1 and words[one.last - 1] in _CLOSERS))
-            else:
-                i += 1
+            here = self._at(words, i)
+            found += here
+            last = here[0].last if here else i + 1
+            i = last - 1 if last - i > 1 and words[last - 1] in _CLOSERS else last
         return found
 
-    def _at(self, words: list[str], i: int) -> _Found | None:
-        """The longest phrase that begins here."""
-        for phrase, says, way, crosses in self._phrases.get(words[i], ()):
+    def _at(self, words: list[str], i: int) -> list[_Found]:
+        """The longest phrase that begins here, once for each thing it says."""
+        for phrase in self._phrases.get(words[i], ()):
             if tuple(words[i : i + len(phrase)]) == phrase:
-                return _Found(says, way, i, i + len(phrase), crosses)
-        return None
+                return [_Found(says, way, i, i + len(phrase), crosses) for says, way, crosses in self._means[phrase]]
+        return []
 
     def _reach(self, one: _Found, found: list[_Found], words: list[str]) -> tuple[int, int]:
         """First and last unit (exclusive) that the trigger speaks of."""
