@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 import tomllib
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import product
 from typing import NamedTuple
 
+from healthcare.medical_records.sections import in_section, section_at, sections
+from healthcare.medical_records.sentences import sentences
 from healthcare.medical_records.spans import Assertion
 
 SAYINGS = ("negated", "uncertain", "historical", "hypothetical", "family", "other")
@@ -108,6 +111,25 @@ class Context:
 def own_context() -> Context:
     """The context of our own triggers."""
     return Context(tomllib.loads(files(__package__).joinpath("assertion.toml").read_text(encoding="utf-8")))
+
+
+def assertions_of(note: str, spans: Sequence[tuple[int, int]]) -> list[Assertion]:
+    """What a note says of the concepts at these places (start, end), in their order: sentence and section together.
+
+    A concept that runs over the end of a sentence is read in the sentence that it starts in.
+    """
+    where, parts = sentences(note), sections(note)
+    starts = [sentence.start for sentence in where]
+    of_sentence: dict[int, list[int]] = {}
+    for i, (start, _) in enumerate(spans):
+        of_sentence.setdefault(max(0, bisect_right(starts, start) - 1), []).append(i)
+    answers = [Assertion()] * len(spans)
+    for which, concepts in of_sentence.items():
+        sentence = where[which]
+        places = [(spans[i][0] - sentence.start, min(spans[i][1], sentence.end) - sentence.start) for i in concepts]
+        for i, said in zip(concepts, own_context().assertions(sentence.text, places), strict=True):
+            answers[i] = in_section(section_at(parts, spans[i][0]).kind, said)
+    return answers
 
 
 def _assertion(said: set[str]) -> Assertion:
