@@ -160,7 +160,8 @@ def _sig() -> re.Pattern[str]:
 @cache
 def _unknown() -> re.Pattern[str]:
     """A word, or two of them, or Chinese characters, before a dose."""
-    word = r"(?:(?<![A-Za-z\u4e00-\u9fff])[A-Za-z][A-Za-z-]{3,29}(?:[ ][A-Za-z-]{4,20})?|(?<![\u4e00-\u9fff])[\u4e00-\u9fff]{2,12})"
+    verbs = r"(?!(?:tak(?:es|en|ing)|gave|given|start(?:ed|ing)?|continued?|received|prescribed|increased?|with|dose)\b)"
+    word = rf"(?:(?<![A-Za-z\u4e00-\u9fff]){verbs}[A-Za-z][A-Za-z-]{{3,29}}(?:[ ][A-Za-z-]{{4,20}})?|(?<![\u4e00-\u9fff])[\u4e00-\u9fff]{{2,12}})"
     return re.compile(rf"(?P<name>{word})\s?(?:{_N})\s?(?:{_alternatives([u for u in _words('unit') if u != '%'])})", re.IGNORECASE)
 
 
