@@ -1,7 +1,7 @@
 """What a sentence says of its concepts: denied, in doubt, in the past, only feared, or of somebody else.
 
-ConText (Harkema et al. 2009, J Biomed Inform 42, 839), the successor of NegEx (Chapman et al. 2001): triggers that speak
-forward or backward, phrases that only look like one, and words that end a scope. The triggers are data,
+ConText (Harkema et al. 2009, J Biomed Inform 42, 839), the successor of NegEx (Chapman et al. 2001): triggers that
+speak forward or backward, phrases that only look like one, and words that end a scope. The triggers are data,
 `assertion.toml`; English and Chinese are read by the same rules, a word or a Chinese character at a time.
 """
 

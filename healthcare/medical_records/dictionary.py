@@ -1,8 +1,8 @@
 """A dictionary of medical terms with their codes, matched longest first, English and Chinese.
 
-Text is cut into words, numbers, Chinese characters and marks, all in lower case; a term is a run of these. A plural that
-no term has is tried without its "s". Short forms of up to four letters count in capitals only ("AS" is not "as"). Where a
-term has several codes of one terminology all are kept.
+Text is cut into words, numbers, Chinese characters and marks, all in lower case; a term is a run of these. A plural
+that no term has is tried without its "s". Short forms of up to four letters count in capitals only ("AS" is not "as").
+The codes that one table gives a term are all kept, in its order.
 """
 
 from __future__ import annotations

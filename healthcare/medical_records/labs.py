@@ -19,10 +19,13 @@ from healthcare.medical_records.spans import LOINC, Code
 Flag = Literal["high", "low", "normal", "abnormal"]
 
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,7}(?:[.,]\d{1,4})?|\.\d{1,4})"
-_GAP = r"""(?:\s{0,4}(?:[:：=]|\(\s?[A-Za-z0-9+-]{1,8}\s?\)|（[A-Za-z0-9+-]{1,8}）|is|was|were|of|at|to|level|levels|count|
-  remains|remained|increased|decreased|elevated|rose|fell|dropped|up|down|trended|now|today|为|约|升至|降至|计数|高达|低至)
+_GAP = r"""(?:\s{0,4}(?:[:：=]|\(\s?[A-Za-z0-9+-]{1,8}\s?\)|（[A-Za-z0-9+-]{1,8}）|is|was|were|of|at|to|level|levels
+  |count|remains|remained|increased|decreased|elevated|rose|fell|dropped|up|down|trended|now|today|为|约|升至|降至|计数|高达|低至)
   (?![A-Za-z])){0,4}\s{0,4}"""
-_WORDS = r"positive|negative|nonreactive|reactive|trace|normal|pending|undetectable|阳性|阴性|弱阳性|正常|\([+-]{1,4}\)|（[+－＋-]{1,4}）"
+_WORDS = (
+    r"positive|negative|nonreactive|reactive|trace|normal|pending|undetectable|阳性|阴性|弱阳性|正常"
+    r"|\([+-]{1,4}\)|（[+－＋-]{1,4}）"
+)
 _RANGE = rf"{_NUMBER}\s?[-–~至]\s?{_NUMBER}"
 _FLAGS: dict[str, Flag] = {
     **dict.fromkeys(("h", "hh", "high", "↑", "↑↑", "高", "偏高", "升高"), "high"),
@@ -124,7 +127,7 @@ def _meant(note: str, match: re.Match[str]) -> bool:
     name, before = match["name"], note[max(0, match.start() - 1) : match.start()]
     if match["over"]:
         return _tests()[name.lower()] == "blood_pressure"
-    if name.isascii() and (before.isalnum() or before in "-/." and before) and not ("\u4e00" <= before <= "\u9fff"):
+    if name.isascii() and (before.isalnum() or (before and before in "-/.")) and not ("\u4e00" <= before <= "\u9fff"):
         return False
     if len(name) <= 2 and name.isascii() and not name[0].isupper() and name.lower() != "ph":
         return False

@@ -1,8 +1,8 @@
 """Medication lines read into their parts: dose, form, route, frequency, duration, as needed, stopped.
 
-"metformin 500 mg PO BID x 10 days", "阿司匹林 100mg 口服 每日一次". The parts are looked for behind the name of the drug, up
-to the next drug, the end of the line or of the sentence; each carries its place. What is not written is None. The words
-are data, `medication.toml`; frequencies are those of FHIR `Timing.repeat`, units UCUM.
+"metformin 500 mg PO BID x 10 days", "阿司匹林 100mg 口服 每日一次". The parts are looked for behind the drug's name,
+up to the next drug, the end of the line or of the sentence; each carries its place. What is not written is None. The
+words are data, `medication.toml`; frequencies are those of FHIR `Timing.repeat`, units UCUM.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LIMIT = re.compile(r"[;；。\n•]|\.(?=\s+[A-Z]|\s*$)")
 
 @dataclass(frozen=True)
 class Quantity:
-    """A dose or a count; `unit` is UCUM for measures, the word as written for tablets and the like; `high` ends a range."""
+    """A dose or a count; `unit` is UCUM, or the word as written for tablets and the like; `high` ends a range."""
 
     span: Span
     value: float
@@ -184,7 +184,8 @@ def _unknown() -> re.Pattern[str]:
     verbs = (
         r"(?!(?:tak(?:es|en|ing)|gave|given|start(?:ed|ing)?|continued?|received|prescribed|increased?|with|dose)\b)"
     )
-    word = rf"(?:(?<![A-Za-z\u4e00-\u9fff]){verbs}[A-Za-z][A-Za-z-]{{3,29}}(?:[ ][A-Za-z-]{{4,20}})?|(?<![\u4e00-\u9fff])[\u4e00-\u9fff]{{2,12}})"
+    english = rf"(?<![A-Za-z\u4e00-\u9fff]){verbs}[A-Za-z][A-Za-z-]{{3,29}}(?:[ ][A-Za-z-]{{4,20}})?"
+    word = rf"(?:{english}|(?<![\u4e00-\u9fff])[\u4e00-\u9fff]{{2,12}})"
     return re.compile(
         rf"(?P<name>{word})\s?(?:{_N})\s?(?:{_alternatives([u for u in _words('unit') if u != '%'])})", re.IGNORECASE
     )
