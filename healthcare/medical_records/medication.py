@@ -88,16 +88,13 @@ def named_by_dose(note: str) -> list[tuple[int, int]]:
     """Places of words that a dose and then a route or a frequency follow: drugs that no dictionary has to know."""
     found = []
     for match in _unknown().finditer(note):
-        if _parts(note, match.end("name"), min(len(note), match.end("name") + REACH)).keys() & {"route", "frequency"}:
+        if _parts(note, match.end("name"), _limit(note, match.end("name"), len(note))).keys() & {"route", "frequency"}:
             found.append(match.span("name"))
     return found
 
 
 def _medication(note: str, start: int, end: int, limit: int) -> Medication:
-    limit = min(limit, end + REACH, len(note))
-    if stop := _LIMIT.search(note, end, limit):
-        limit = stop.start()
-    parts = _parts(note, end, limit)
+    parts = _parts(note, end, _limit(note, end, limit))
     last = max((match.end() for match in parts.values()), default=end)
     ahead = _ahead().search(note, max(0, start - 24), start)
     first = ahead.start() if ahead and "dose" not in parts else start
@@ -119,6 +116,13 @@ def _medication(note: str, start: int, end: int, limit: int) -> Medication:
             _stopped()[0].search(note, max(0, start - 20), start) or _stopped()[1].match(note, last, last + 24)
         ),
     )
+
+
+def _limit(note: str, end: int, limit: int) -> int:
+    """Where what is said of a drug whose name ends at `end` ends at the latest."""
+    limit = min(limit, end + REACH)
+    stop = _LIMIT.search(note, end, limit)
+    return stop.start() if stop else limit
 
 
 def _parts(note: str, at: int, limit: int) -> dict[str, re.Match[str]]:
@@ -171,7 +175,7 @@ def _sig() -> re.Pattern[str]:
         |(?P<frequency>(?:q\.?\s?|every\s|每)(?P<every>{_N})(?:\s?-\s?(?P<every_to>{_N}))?\s?(?P<every_unit>{periods})(?:一次|1次)?
           |(?P<times>{_N}|{words})\s?(?:times|x|次)\s?(?:a|per|/|every|each)\s?(?P<times_unit>{periods})
           |{_alternatives(_words("frequency"))})
-        |(?P<dose>(?P<dose_n>{_N})(?:\s?[-–~]\s?(?P<dose_to>{_N}))?\s?(?P<dose_unit>{units})(?P<dose_by>/kg(?:/(?:min|h|d|day))?|/h|/hr|/min|/ml|/d)?)
+        |(?P<dose>(?P<dose_n>{_N})(?:\s?[-–~]\s?(?P<dose_to>{_N}))?\s?(?P<dose_unit>{units})(?P<dose_by>/kg(?:/(?:min|h|d|day))?|/h|/hr|/min|/ml|/d)?(?!/[A-Za-z]))
         |(?P<amount>(?P<amount_n>{_N}|{words}|a)(?:\s?[-–~]\s?(?P<amount_to>{_N}))?\s?(?P<amount_unit>{_alternatives(_table()["form"]["words"])}))
         |(?P<route>{_alternatives(_words("route"))})|(?P<prn>{_alternatives(_table()["as_needed"]["words"])})""",
         re.IGNORECASE | re.VERBOSE,
@@ -187,7 +191,7 @@ def _unknown() -> re.Pattern[str]:
     english = rf"(?<![A-Za-z\u4e00-\u9fff]){verbs}[A-Za-z][A-Za-z-]{{3,29}}(?:[ ][A-Za-z-]{{4,20}})?"
     word = rf"(?:{english}|(?<![\u4e00-\u9fff])[\u4e00-\u9fff]{{2,12}})"
     return re.compile(
-        rf"(?P<name>{word})\s?(?:{_N})\s?(?:{_alternatives([u for u in _words('unit') if u != '%'])})", re.IGNORECASE
+        rf"(?P<name>{word})\s?(?:{_N})\s?(?:{_alternatives(_words('unit').keys() - {'%'})})(?!\s?/)", re.IGNORECASE
     )
 
 

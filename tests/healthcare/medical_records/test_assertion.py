@@ -1,3 +1,4 @@
+import itertools
 import re
 
 import pytest
@@ -140,7 +141,7 @@ def test_sections_touch_and_cover() -> None:
     ]
     assert found[0].start == 0
     assert found[-1].end == len(text)
-    assert all(left.end == right.start for left, right in zip(found, found[1:], strict=False))
+    assert all(left.end == right.start for left, right in itertools.pairwise(found))
 
 
 def test_evaluation_by_half_and_whole(tmp_path) -> None:

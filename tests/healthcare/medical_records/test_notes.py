@@ -166,7 +166,8 @@ def test_terms_of_the_tables(tmp_path) -> None:
     ]
 
     (tmp_path / "ddi.csv").write_text(
-        "id\taffectingdrug\taffectingatc\taffecteddrug\taffectedatc\n1\tWARFARIN\tB01AA03\tBENZODIAZEPINE, LONG\tN05BA01\n"
+        "id\taffectingdrug\taffectingatc\taffecteddrug\taffectedatc\n"
+        "1\tWARFARIN\tB01AA03\tBENZODIAZEPINE, LONG\tN05BA01\n"
     )
     assert [(t.text, t.codes[0].code) for t in drugref_terms(tmp_path / "ddi.csv")] == [("warfarin", "B01AA03")]
 

@@ -91,19 +91,24 @@ def medication(marked: str) -> tuple[str, Medication]:
 def test_a_whole_sig() -> None:
     text, one = medication("Start [metformin] 500 mg PO BID x 10 days, then stop.")
     assert one.text == text[one.start : one.end] == "metformin 500 mg PO BID x 10 days"
-    assert one.dose and (one.dose.value, one.dose.unit, one.dose.span.text) == (500, "mg", "500 mg")
+    assert one.dose
+    assert (one.dose.value, one.dose.unit, one.dose.span.text) == (500, "mg", "500 mg")
     assert one.route == "oral"
-    assert one.frequency and (one.frequency.times, one.frequency.period, one.frequency.unit) == (2, 1, "d")
-    assert one.duration and (one.duration.value, one.duration.unit) == (10, "d")
+    assert one.frequency
+    assert (one.frequency.times, one.frequency.period, one.frequency.unit) == (2, 1, "d")
+    assert one.duration
+    assert (one.duration.value, one.duration.unit) == (10, "d")
     assert not one.as_needed
     assert not one.stopped
 
 
 def test_a_chinese_sig() -> None:
     _, one = medication("[阿司匹林] 100mg 口服 每日一次")
-    assert one.dose and (one.dose.value, one.dose.unit) == (100, "mg")
+    assert one.dose
+    assert (one.dose.value, one.dose.unit) == (100, "mg")
     assert one.route == "oral"
-    assert one.frequency and (one.frequency.times, one.frequency.unit) == (1, "d")
+    assert one.frequency
+    assert (one.frequency.times, one.frequency.unit) == (1, "d")
 
 
 @pytest.mark.parametrize(
@@ -120,12 +125,14 @@ def test_a_chinese_sig() -> None:
 )
 def test_frequencies(text, times, period, unit, longest) -> None:
     often = medication(text)[1].frequency
-    assert often and (often.times, often.period, often.unit, often.longest) == (times, period, unit, longest)
+    assert often
+    assert (often.times, often.period, often.unit, often.longest) == (times, period, unit, longest)
 
 
 def test_a_dose_before_the_name_and_what_is_not_written() -> None:
     text, one = medication("Given 500 mg of [amoxicillin] by mouth.")
-    assert one.dose and one.dose.value == 500
+    assert one.dose
+    assert one.dose.value == 500
     assert one.text == "500 mg of amoxicillin by mouth" == text[one.start : one.end]
     _, bare = medication("Takes [aspirin].")
     assert bare.dose is bare.route is bare.frequency is bare.duration is None
@@ -135,7 +142,8 @@ def test_parts_stay_with_their_drug() -> None:
     text = "aspirin, clopidogrel 75 mg daily"
     first, second = medications(text, [(0, 7), (9, 20)])
     assert first.dose is None
-    assert second.dose and second.dose.value == 75
+    assert second.dose
+    assert second.dose.value == 75
 
 
 def test_stopped_and_as_needed() -> None:
