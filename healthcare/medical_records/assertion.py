@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from healthcare.medical_records.sections import in_section, section_at, sections
 from healthcare.medical_records.sentences import sentences
-from healthcare.medical_records.spans import Assertion
+from healthcare.medical_records.spans import Assertion, lowered
 
 SAYINGS = ("negated", "uncertain", "historical", "hypothetical", "family", "other")
 _UNIT = re.compile(r"[a-z]+?(?=n['’]t\b)|n['’]t\b|['’]s\b|[a-z]+|\d+|[^\s\w]|\w")
@@ -58,7 +58,7 @@ class Context:
         The words of a concept are no triggers ("change in vision" after "no" is not "no change"), except one that it
         begins with ("no rash") when `inside`; a term of a dictionary means itself ("not in labor force").
         """
-        units = [(_word(m.group()), m.start(), m.end()) for m in _UNIT.finditer(sentence.lower())]
+        units = [(_word(m.group()), m.start(), m.end()) for m in _UNIT.finditer(lowered(sentence))]
         words = [word for word, _, _ in units]
         places_of = [
             [i for i, (_, left, right) in enumerate(units) if left < end and right > start] for start, end in concepts

@@ -20,6 +20,8 @@ _ABBREVIATIONS = re.compile(
     r"|tabs|temp|tx|u\.s|vol|vs|wt",
     re.IGNORECASE,
 )
+LONGEST = 1500
+"""Characters of a sentence; a longer one is cut at its last blank or comma before: what has no end is no sentence."""
 _WRAPPED = 60
 """Characters of a line from which on its end is taken for a wrap when the next line could go on."""
 _END = re.compile(r"[。！？；]+[”』」）)]*|[.!?]+[\"'”)\]]*(?=\s|$)|\n")
@@ -85,9 +87,22 @@ def _breaks(text: str, line: int, at: int) -> bool:
 
 def _trimmed(text: str, cuts: Iterator[int]) -> Iterator[tuple[int, int]]:
     start = 0
-    for end in cuts:
+    for end in _bounded(text, cuts):
         piece = text[start:end]
         if kept := piece.strip():
             left = start + len(piece) - len(piece.lstrip())
             yield left, left + len(kept)
+        start = end
+
+
+def _bounded(text: str, cuts: Iterator[int]) -> Iterator[int]:
+    """The cuts, and more of them wherever two lie more than `LONGEST` apart."""
+    start = 0
+    for end in cuts:
+        while end - start > LONGEST:
+            window = text[start + LONGEST // 2 : start + LONGEST]
+            back = max(window.rfind(mark) for mark in " \t,，、")
+            start = start + (LONGEST if back < 0 else LONGEST // 2 + back + 1)
+            yield start
+        yield end
         start = end

@@ -7,7 +7,7 @@ from common.errors import SchemaError
 from healthcare.medical_records.assertion import assertions_of
 from healthcare.medical_records.evaluate_assertion import ANNOTATIONS, CONTEXT, evaluate_assertion, read_rows
 from healthcare.medical_records.sections import sections
-from healthcare.medical_records.sentences import sentences
+from healthcare.medical_records.sentences import LONGEST, sentences
 from healthcare.medical_records.spans import Assertion
 
 
@@ -126,6 +126,14 @@ def test_sentences_keep_places_and_abbreviations() -> None:
 def test_a_wrapped_line_is_one_sentence() -> None:
     text = "The patient denies any chest pain, shortness of breath or\nfever today.\n\nPlan\n"
     assert len(sentences(text)) == 2
+
+
+def test_what_never_ends_is_cut_between_words() -> None:
+    text = "no fever, chills and cough, " * 300 + "x" * 4000
+    found = sentences(text)
+    assert max(len(one.text) for one in found) <= LONGEST
+    assert "".join("".join(one.text.split()) for one in found) == "".join(text.split())
+    assert found[0].text.endswith((",", "fever", "and", "chills", "cough"))
 
 
 def test_sections_touch_and_cover() -> None:
