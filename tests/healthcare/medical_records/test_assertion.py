@@ -25,6 +25,10 @@ def said(marked: str) -> Assertion:
         "CT of the chest is negative for [pneumonia].",
         "He had no further [chest pain] during the stay.",
         "[Fever]: none",
+        "The patient denies:\n- fever\n- [chills]\n",
+        "No reported [seizures].",
+        "The [spleen] could not be palpated.",
+        "Seen at 10:30, denies at 12:30 any [chest pain].",
         "ROS: [fever] (-), cough (+)",
         "Denies fever, chills or [night sweats].",
         "No masses, no [edema].",
@@ -52,6 +56,7 @@ def test_denied(text: str) -> None:
     "text",
     [
         "Fever: none; [cough]: yes",
+        "The patient denies:\n- fever\nPlan: treat [cough].",
         "ROS: fever (-), [cough] (+)",
         "No fever, but [cough].",
         "He presented with [chest pain], troponins were negative.",
