@@ -89,13 +89,11 @@ def said_of(row: Row) -> Assertion:
     """What our rules make of the mention in capitals that is no header, else of the first, else of the concept."""
     pattern = r"\s+".join(map(re.escape, row.concept.split()))
     marked = [match.span() for match in re.finditer(pattern, row.sentence, re.IGNORECASE)]
-    inside = [(start, end) for start, end in marked if row.sentence[start:end].isupper()] or marked
-    place = (
-        next((span for span in inside if not re.match(r"\s*:", row.sentence[span[1] :])), None) or (inside or [None])[0]
-    )
-    if place is None:
+    capitals = [(start, end) for start, end in marked if row.sentence[start:end].isupper()] or marked
+    mentions = [span for span in capitals if not re.match(r"\s*:", row.sentence[span[1] :])] or capitals
+    if not mentions:
         return assertions_of(row.concept.lower(), [(0, len(row.concept))])[0]
-    start, end = place
+    start, end = place = mentions[0]
     text = row.sentence[:start] + row.sentence[start:end].lower() + row.sentence[end:]
     return assertions_of(text, [place])[0]
 

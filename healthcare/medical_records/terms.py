@@ -21,6 +21,7 @@ import re
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,9 +51,10 @@ _SALT = re.compile(
     r"\s(?:hydrochloride|sodium|sulfate|succinate|tartrate|maleate|besylate|potassium|fumarate|acetate)$", re.I
 )
 _UNSPECIFIED = re.compile(
-    r",? (?:unspecified.*|site not specified|NOS|without complications?|not elsewhere classified|uncomplicated)$"
+    r"^Unspecified |,? (?:unspecified.*|site not specified|NOS|without complications?|not elsewhere classified|uncomplicated)$"
 )
 _BRACKETS = re.compile(r"\s*(?:\([^()]*\)|\[[^\[\]]*\])")
+_SQUARE = re.compile(r"\s*\[[^\[\]]*\]")
 _ICD = re.compile(r"[A-UZ]\d[0-9A-Z](?:\.[0-9A-Z]{1,3})?")
 
 
@@ -114,42 +116,41 @@ def drugref_terms(table: Path) -> Iterator[Term]:
 
 
 def icd10cm_terms() -> Iterator[Term]:
-    """Names and inclusion terms of ICD-10-CM without "unspecified" and what is in brackets; none if not installed.
+    """Names and inclusion terms of ICD-10-CM without "unspecified", with and without what is in brackets.
 
-    Of equal names the longer code counts (R05.9 before R05). Chapter R is symptoms; external causes are left out.
+    None if it is not installed. Of equal names a title counts before an inclusion term, then the longer code (R05.9
+    before R05). Chapter R is symptoms; external causes are left out.
     """
     if find_spec("simple_icd_10_cm") is None:
         return
-    import simple_icd_10_cm as icd
-
-    best: dict[str, tuple[str, str]] = {}
-    for code in icd.get_all_codes(True):
-        if _ICD.fullmatch(code):
-            title = icd.get_description(code)
-            for name in (title, *icd.get_inclusion_term(code), *icd.get_includes(code)):
-                text = _UNSPECIFIED.sub("", _BRACKETS.sub("", name)).strip(" ,").lower()
-                if 3 < len(text) < 70 and len(code) >= len(best.get(text, ("", ""))[0]):
-                    best.setdefault(text, (code, title))
-                    if name == title and len(code) > len(best[text][0]):
-                        best[text] = (code, title)
-    for text, (code, title) in [*best.items(), *((_shorter(text), code) for text, code in best.items())]:
+    icd = import_module("simple_icd_10_cm")
+    best: dict[str, tuple[tuple[bool, int], str, str]] = {}
+    for code in filter(_ICD.fullmatch, icd.get_all_codes(True)):
+        title = icd.get_description(code)
+        for name in (title, *icd.get_inclusion_term(code), *icd.get_includes(code)):
+            whole = _SQUARE.sub("", name).replace("(", "").replace(")", "")
+            texts = {_UNSPECIFIED.sub("", one).strip(" ,").lower() for one in (_BRACKETS.sub("", name), whole)}
+            rank = (name == title, len(code))
+            for said in {
+                *texts,
+                *(one.replace("diabetes mellitus", "diabetes") for one in texts),
+            }:  # as clinicians say it
+                if 3 < len(said) < 70 and (said not in best or rank > best[said][0]):
+                    best[said] = (rank, code, title)
+    for text, (_, code, title) in best.items():
         yield Term(text, "symptom" if code[0] == "R" else "disease", (Code(ICD10CM, code, title),), "icd-10-cm")
 
 
-def _shorter(text: str) -> str:
-    """As clinicians say it: "type 2 diabetes"."""
-    return text.replace("diabetes mellitus", "diabetes")
-
-
 def abbreviation_terms(terms: Iterable[Term]) -> Iterator[Term]:
-    """Abbreviations with one meaning, where `terms` has that meaning, with its kind and codes."""
+    """Abbreviations with one meaning, where `terms` has that meaning, with its kind and the first codes it has."""
     known: dict[str, Term] = {}
     for term in terms:
-        if not known.get(term.text.lower(), term).codes or term.text.lower() not in known:
-            known[term.text.lower()] = term
+        first = known.setdefault(term.text.lower(), term)
+        if term.codes and not first.codes:
+            known[term.text.lower()] = Term(first.text, first.kind, term.codes, first.source)
     for short, meanings in known_abbreviations().items():
-        if len(meanings) == 1 and (term := known.get(meanings[0].lower())):
-            yield Term(short, term.kind, term.codes, "abbreviations")
+        if len(meanings) == 1 and (meant := known.get(meanings[0].lower())):
+            yield Term(short, meant.kind, meant.codes, "abbreviations")
 
 
 def chinese_terms(train: Path) -> Iterator[Term]:
@@ -166,7 +167,7 @@ def chinese_terms(train: Path) -> Iterator[Term]:
 
 def _codings(path: Path, field: str) -> list[dict[str, Any]]:
     """Every coding with code and display, each once, in order."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         for coding in json.loads(line).get(field, {}).get("coding", ()):
             if coding.get("display"):

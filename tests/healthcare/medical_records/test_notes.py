@@ -1,4 +1,7 @@
 import json
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import pytest
 
@@ -12,6 +15,7 @@ from healthcare.medical_records.terms import (
     abbreviation_terms,
     chinese_terms,
     drugref_terms,
+    icd10cm_terms,
     ncbi_terms,
     own_terms,
     synthea_terms,
@@ -174,6 +178,46 @@ def test_terms_of_the_tables(tmp_path) -> None:
     mention = {"mention": "胃癌", "label": "疾病和诊断", "offset": 0}
     (tmp_path / "zh.json").write_text(json.dumps({"text": "胃癌", "mention_data": [mention, mention]}) + "\n")
     assert [(t.text, t.kind) for t in chinese_terms(tmp_path / "zh.json")] == [("胃癌", "disease")]
+
+
+def test_icd10cm_names_as_clinicians_say_them(monkeypatch) -> None:
+    names = {
+        "E11.9": "Type 2 diabetes mellitus without complications",
+        "R05": "Cough",
+        "R05.9": "Cough, unspecified",
+        "I10": "Essential (primary) hypertension",
+        "I48.91": "Unspecified atrial fibrillation",
+        "W01": "Fall on same level",
+        "Z00-Z99": "A chapter",
+    }
+    icd = ModuleType("simple_icd_10_cm")
+    icd.__spec__ = ModuleSpec("simple_icd_10_cm", None)
+    facts = {
+        "get_all_codes": lambda dots: list(names),
+        "get_description": names.get,
+        "get_inclusion_term": lambda code: ["Coughing [tussis] NOS"] if code == "R05.9" else [],
+        "get_includes": lambda code: ["hypertension (arterial)"] if code == "I10" else [],
+    }
+    for name, fact in facts.items():
+        setattr(icd, name, fact)
+    monkeypatch.setitem(sys.modules, "simple_icd_10_cm", icd)
+    found = {term.text: (term.kind, term.codes[0].code) for term in icd10cm_terms()}
+    assert found == {
+        "type 2 diabetes mellitus": ("disease", "E11.9"),
+        "type 2 diabetes": ("disease", "E11.9"),
+        "cough": ("symptom", "R05.9"),
+        "coughing": ("symptom", "R05.9"),
+        "essential hypertension": ("disease", "I10"),
+        "essential primary hypertension": ("disease", "I10"),
+        "hypertension": ("disease", "I10"),
+        "hypertension arterial": ("disease", "I10"),
+        "atrial fibrillation": ("disease", "I48.91"),
+    }
+
+
+def test_no_icd10cm_no_terms(monkeypatch) -> None:
+    monkeypatch.setattr("healthcare.medical_records.terms.find_spec", lambda name: None)
+    assert list(icd10cm_terms()) == []
 
 
 def test_abbreviations_keep_their_meanings_unless_the_note_says() -> None:
