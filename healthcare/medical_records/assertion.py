@@ -25,7 +25,7 @@ _UNIT = re.compile(r"[a-z]+?(?=n['’]t\b)|n['’]t\b|['’]s\b|[a-z]+|\d+|[^\s\
 _CHOICE = re.compile(r"\(([^()]*\|[^()]*)\)")
 _ITEM = re.compile(r"[-*•·●▪◦]|\d{1,2}[.)、]")
 _YEAR = re.compile(r"(?:19|20)\d\d")
-_CONCEPT, _END, _CLOSERS, _COMMAS = "\0", "$", ".,;$", ",，"
+_CONCEPT, _END, _CLOSERS, _COMMAS = "\0", "$", ".,;$，。；", ",，"
 
 
 class _Found(NamedTuple):
@@ -95,7 +95,10 @@ class Context:
     def _reach(self, one: _Found, found: list[_Found], words: list[str]) -> tuple[int, int]:
         """First and last unit (exclusive) that the trigger speaks of."""
         if one.way == "forward":
-            ends = [i for i in range(one.last + 1, len(words)) if words[i] in ":：" and not words[i - 1].isdigit()]
+            later = range(one.last + 1, len(words))
+            ends = [i for i in later if words[i] in ":：" and not words[i - 1].isdigit()]
+            if not one.crosses and not words[one.first].isascii():  # Chinese typed with an English comma
+                ends += [i for i in later if words[i] == ","]
             ends += [
                 other.first
                 for other in found
@@ -106,7 +109,7 @@ class Context:
             return one.last, min(ends, default=len(words))
         starts = [other.last for other in found if other.last <= one.first and other.says == "stop"]
         if one.way == "beside":
-            starts += [i + 1 for i in range(one.first) if words[i] in ",，、/"]
+            starts += [i + 1 for i in range(one.first) if words[i] in ",，/"]
         return max(starts, default=0), one.first
 
 

@@ -51,7 +51,8 @@ _SALT = re.compile(
     r"\s(?:hydrochloride|sodium|sulfate|succinate|tartrate|maleate|besylate|potassium|fumarate|acetate)$", re.I
 )
 _UNSPECIFIED = re.compile(
-    r"^Unspecified |,? (?:unspecified.*|site not specified|NOS|without complications?|not elsewhere classified|uncomplicated)$"
+    r"^Unspecified "
+    r"|,? (?:unspecified.*|site not specified|NOS|without complications?|not elsewhere classified|uncomplicated)$"
 )
 _BRACKETS = re.compile(r"\s*(?:\([^()]*\)|\[[^\[\]]*\])")
 _SQUARE = re.compile(r"\s*\[[^\[\]]*\]")
