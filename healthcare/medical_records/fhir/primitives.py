@@ -1,4 +1,4 @@
-"""The primitive types of FHIR R4: what each expects, and whether a JSON value is one (hl7.org/fhir/R4/datatypes.html)."""
+"""The primitive types of FHIR R4 (hl7.org/fhir/R4/datatypes.html): what each expects, and whether a value is one."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ Found = Iterator[tuple[str, str, str, str]]
 
 def broken_rules(value: Json, kind: str, path: str) -> Iterator[Problem]:
     """The rules that an object of this type breaks; a field of a wrong type breaks none, the table tells of it."""
-    for rule in _RULES.get(kind, ()):
+    for rule in (*_RULES.get(kind, ()), *((_contained,) if "contained" in value else ())):
         for below, what, got, expected in rule(value):
             yield Problem(f"{path}{below}", what, got, expected)
 
@@ -69,8 +69,7 @@ def _condition(value: Json) -> Found:
 
 
 def _contained(value: Json) -> Found:
-    parts = value.get("contained")
-    for at, part in enumerate(parts if isinstance(parts, list) else ()):
+    for at, part in enumerate(listed(value["contained"])):
         if not isinstance(part, dict):
             continue
         if "contained" in part:
@@ -84,7 +83,7 @@ def _contained(value: Json) -> Found:
 
 def _bundle(value: Json) -> Found:
     kind = value.get("type")
-    entries = [each for each in _list(value.get("entry")) if isinstance(each, dict)]
+    entries = [each for each in listed(value.get("entry")) if isinstance(each, dict)]
     if "total" in value and kind not in ("searchset", "history"):
         yield ".total", "only a search or a history has a total (bdl-1)", str(kind), "searchset or history"
     if kind == "document":
@@ -96,11 +95,11 @@ def _bundle(value: Json) -> Found:
     if first and isinstance(told, dict) and told.get("resourceType") != first:
         got = str(told.get("resourceType", "none"))
         yield ".entry[0].resource", f"does not begin as a {kind} does (bdl-11, bdl-12)", got, first
-    for name, kinds in (("request", ("batch", "transaction", "history")),):
-        for at, entry in enumerate(entries):
-            if (name in entry) != (kind in kinds):
-                got = "one" if name in entry else "none"
-                yield f".entry[{at}].{name}", f"a {kind} (bdl-3)", got, "none" if name in entry else "one"
+    for at, entry in enumerate(entries):
+        asked = kind in ("batch", "transaction", "history")
+        if ("request" in entry) != asked:
+            got, expected = ("none", "one") if asked else ("one", "none")
+            yield f".entry[{at}].request", f"the request of an entry of a {kind} (bdl-3)", got, expected
     yield from _full_urls(entries)
 
 
@@ -120,11 +119,12 @@ def _full_urls(entries: list[Json]) -> Found:
 
 
 def _first_code(concept: Any) -> str:
-    codings = _list(concept.get("coding")) if isinstance(concept, dict) else []
+    codings = listed(concept.get("coding")) if isinstance(concept, dict) else []
     return str(codings[0].get("code")) if codings and isinstance(codings[0], dict) else ""
 
 
-def _list(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
+    """The list that a field holds; empty if it holds another thing, which the table tells of."""
     return value if isinstance(value, list) else []
 
 

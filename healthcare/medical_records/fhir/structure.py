@@ -1,4 +1,4 @@
-"""The structure of FHIR R4 as the tables say it: the fields of every type, and the codes of every required value set."""
+"""The structure of FHIR R4 as the tables say it: the fields of every type, the codes of every required value set."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 
 PRIMITIVES = frozenset(
-    "base64Binary boolean canonical code date dateTime decimal id instant integer markdown oid positiveInt string time "
-    "unsignedInt uri url uuid xhtml".split()
+    {"base64Binary", "boolean", "canonical", "code", "date", "dateTime", "decimal", "id", "instant", "integer"}
+    | {"markdown", "oid", "positiveInt", "string", "time", "unsignedInt", "uri", "url", "uuid", "xhtml"}
 )
 ABSTRACT = frozenset({"Resource", "DomainResource"})
 _REFERENCE = re.compile(r"Reference\((.*)\)")
