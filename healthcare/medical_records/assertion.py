@@ -1,0 +1,160 @@
+"""What a sentence says of its concepts: denied, in doubt, in the past, only feared, or of somebody else.
+
+ConText (Harkema et al. 2009, J Biomed Inform 42, 839), the successor of NegEx (Chapman et al. 2001): triggers that speak
+forward or backward, phrases that only look like one, and words that end a scope. The triggers are data,
+`assertion.toml`; English and Chinese are read by the same rules, a word or a Chinese character at a time.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from itertools import product
+from typing import NamedTuple
+
+from healthcare.medical_records.sections import in_section, section_at, sections
+from healthcare.medical_records.sentences import sentences
+from healthcare.medical_records.spans import Assertion
+
+SAYINGS = ("negated", "uncertain", "historical", "hypothetical", "family", "other")
+_UNIT = re.compile(r"[a-z]+?(?=n['’]t\b)|n['’]t\b|['’]s\b|[a-z]+|\d+|[^\s\w]|\w")
+_CHOICE = re.compile(r"\(([^()]*\|[^()]*)\)")
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_CONCEPT, _END, _CLOSERS, _COMMAS = "\0", "$", ".,;$", ",，"
+
+
+class _Found(NamedTuple):
+    """A trigger, a stop or a pseudo-trigger on the units `first` to `last` (exclusive)."""
+
+    says: str
+    way: str
+    first: int
+    last: int
+    crosses: bool = False
+
+
+class Context:
+    """The triggers, ready to be applied: `rules` is the parsed TOML."""
+
+    def __init__(self, rules: dict[str, dict[str, list[str]]]) -> None:
+        entries = [(phrase, says, way) for says in SAYINGS for way in rules[says] for phrase in rules[says][way]]
+        entries += [(phrase, kind, "") for kind in ("pseudo", "stop") for phrase in rules["words"][kind]]
+        across = {tuple(_words(phrase)) for phrase in rules["words"]["across_commas"]}
+        self._means: dict[tuple[str, ...], list[tuple[str, str, bool]]] = {}
+        for phrase, says, way in entries:
+            for words in _expanded(phrase):
+                self._means.setdefault(words, []).append((says, way, words in across))
+        self._phrases: dict[str, list[tuple[str, ...]]] = {}
+        for words in sorted(self._means, key=len, reverse=True):
+            self._phrases.setdefault(words[0], []).append(words)
+
+    def assertions(self, sentence: str, concepts: Sequence[tuple[int, int]]) -> list[Assertion]:
+        """What the sentence says of each concept, given as (start, end) in characters of the sentence.
+
+        The words of a concept are no triggers ("change in vision" after "no" is not "no change"), except one that the
+        concept begins with ("no rash").
+        """
+        units = [(_word(m.group()), m.start(), m.end()) for m in _UNIT.finditer(sentence.lower())]
+        words = [word for word, _, _ in units]
+        inside = [[i for i, (_, left, right) in enumerate(units) if left < end and right > start] for start, end in concepts]
+        masked = list(words)
+        for places in inside:
+            for i in places:
+                masked[i] = _CONCEPT
+        found = self._scan([*masked, _END])
+        reaches = [(one.says, *self._reach(one, found, masked)) for one in found if one.says in SAYINGS]
+        answers = []
+        for places in inside:
+            said = {says for says, first, last in reaches if places and first <= places[0] and places[-1] < last}
+            own = self._at([*(words[i] for i in places), _END], 0)
+            said |= {"negated" for one in own if (one.says, one.way) == ("negated", "forward")}
+            answers.append(_assertion(said))
+        return answers
+
+    def _scan(self, words: list[str]) -> list[_Found]:
+        found, i = [], 0
+        while i < len(words):
+            here = self._at(words, i)
+            found += here
+            last = here[0].last if here else i + 1
+            i = last - 1 if last - i > 1 and words[last - 1] in _CLOSERS else last
+        return found
+
+    def _at(self, words: list[str], i: int) -> list[_Found]:
+        """The longest phrase that begins here, once for each thing it says."""
+        for phrase in self._phrases.get(words[i], ()):
+            if tuple(words[i : i + len(phrase)]) == phrase:
+                return [_Found(says, way, i, i + len(phrase), crosses) for says, way, crosses in self._means[phrase]]
+        return []
+
+    def _reach(self, one: _Found, found: list[_Found], words: list[str]) -> tuple[int, int]:
+        """First and last unit (exclusive) that the trigger speaks of."""
+        if one.way == "forward":
+            ends = [i for i in range(one.last + 1, len(words)) if words[i] in ":：*"]
+            ends += [
+                other.first
+                for other in found
+                if other.first >= one.last and other.says == "stop" and not (one.crosses and words[other.first] in _COMMAS)
+            ]
+            return one.last, min(ends, default=len(words))
+        starts = [other.last for other in found if other.last <= one.first and other.says == "stop"]
+        if one.way == "beside":
+            starts += [i + 1 for i in range(one.first) if words[i] in ",，、/"]
+        return max(starts, default=0), one.first
+
+
+@cache
+def own_context() -> Context:
+    """The context of our own triggers."""
+    return Context(tomllib.loads(files(__package__).joinpath("assertion.toml").read_text(encoding="utf-8")))
+
+
+def assertions_of(note: str, spans: Sequence[tuple[int, int]]) -> list[Assertion]:
+    """What a note says of the concepts at these places (start, end), in their order: sentence and section together.
+
+    A concept that runs over the end of a sentence is read in the sentence that it starts in.
+    """
+    where, parts = sentences(note), sections(note)
+    starts = [sentence.start for sentence in where]
+    of_sentence: dict[int, list[int]] = {}
+    for i, (start, _) in enumerate(spans):
+        of_sentence.setdefault(max(0, bisect_right(starts, start) - 1), []).append(i)
+    answers = [Assertion()] * len(spans)
+    for which, concepts in of_sentence.items():
+        sentence = where[which]
+        places = [(spans[i][0] - sentence.start, min(spans[i][1], sentence.end) - sentence.start) for i in concepts]
+        for i, said in zip(concepts, own_context().assertions(sentence.text, places), strict=True):
+            answers[i] = in_section(section_at(parts, spans[i][0]).kind, said)
+    return answers
+
+
+def _assertion(said: set[str]) -> Assertion:
+    return Assertion(
+        negated="negated" in said,
+        uncertain="uncertain" in said and "negated" not in said,
+        temporality="hypothetical" if "hypothetical" in said else "historical" if "historical" in said else "recent",
+        experiencer="family" if "family" in said else "other" if "other" in said else "patient",
+    )
+
+
+def _expanded(phrase: str) -> set[tuple[str, ...]]:
+    """Every phrase that one with choices stands for."""
+    pieces = _CHOICE.split(phrase)
+    choices = [piece.split("|") if i % 2 else [piece] for i, piece in enumerate(pieces)]
+    return {tuple(words) for parts in product(*choices) if (words := _words("".join(parts)))}
+
+
+def _words(phrase: str) -> list[str]:
+    return [
+        word for piece in phrase.split() for word in ([piece] if piece == "<year>" else map(_word, _UNIT.findall(piece)))
+    ]
+
+
+def _word(unit: str) -> str:
+    if unit in ("n't", "n’t"):
+        return "not"
+    return "<year>" if _YEAR.fullmatch(unit) else unit.replace("’", "'")
