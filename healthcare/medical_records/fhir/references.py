@@ -18,6 +18,8 @@ from healthcare.medical_records.fhir.problem import Problem
 
 Json = dict[str, Any]
 Way = Literal["contained", "urn", "relative", "absolute", "search"]
+FORM = re.compile(r"#\S*|urn:\S+|[a-z][a-z0-9+.\-]*://\S+|[A-Z][A-Za-z]+\?\S+|[A-Z][A-Za-z]+/[^\s/]+\S*")
+"""What a reference may look like: contained, urn, absolute, a search, relative."""
 _HISTORY = re.compile(r"/_history/[^/#]*")
 _BASE = re.compile(r"(.*/)?[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 MOST_IN_A_CIRCLE = 6
@@ -63,12 +65,14 @@ class Graph:
         self.nodes = [part for node in nodes for part in (node, *_contained(node))]
         self._by_url: dict[str, int] = {}
         self._by_key: dict[str, int] = {}
-        self._by_name = {node.name: at for at, node in enumerate(self.nodes)}
+        self._at_hand: dict[tuple[str, str], int] = {}
         for at, node in enumerate(self.nodes):
             if node.full_url:
                 self._by_url.setdefault(node.full_url, at)
             if node.key and not node.container:
                 self._by_key.setdefault(node.key, at)
+            own = (node.container, str(node.resource.get("id"))) if node.container else (node.name, "")
+            self._at_hand.setdefault(own, at)
 
     @cached_property
     def links(self) -> list[Link]:
@@ -159,8 +163,7 @@ class Graph:
 
     def _lead(self, reference: str, node: Node) -> tuple[Way, int | None]:
         if reference.startswith("#"):
-            holder = node.container or node.name
-            return "contained", self._by_name.get(f"{holder}{reference}" if len(reference) > 1 else holder)
+            return "contained", self._at_hand.get((node.container or node.name, reference[1:]))
         way: Way = "relative"
         if reference.startswith("urn:"):
             way = "urn"
@@ -192,6 +195,6 @@ def nodes_of(resource: Json, name: str = "") -> list[Node]:
 
 def _contained(node: Node) -> Iterator[Node]:
     parts = node.resource.get("contained")
-    for part in parts if isinstance(parts, list) else ():
+    for at, part in enumerate(parts if isinstance(parts, list) else ()):
         if isinstance(part, dict) and isinstance(part.get("id"), str):
-            yield Node(part, f"{node.name}#{part['id']}", container=node.name)
+            yield Node(part, f"{node.name}.contained[{at}]", container=node.name)

@@ -16,6 +16,7 @@ from typing import Any
 from healthcare.medical_records.fhir import structure
 from healthcare.medical_records.fhir.primitives import fault
 from healthcare.medical_records.fhir.problem import Problem, shown
+from healthcare.medical_records.fhir.references import FORM
 from healthcare.medical_records.fhir.rules import broken_rules, listed
 from healthcare.medical_records.fhir.structure import PRIMITIVES, Element, Kind
 
@@ -23,7 +24,6 @@ MOST_PROBLEMS = 50
 _CODED = {"code", "CodeableConcept"}
 _TYPED = re.compile(r"(?:.*/)?([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?(?:#\S+)?")
 _SEARCHED = re.compile(r"([A-Z][A-Za-z]+)\?")
-_FORM = re.compile(r"#\S*|urn:\S+|[a-z][a-z0-9+.\-]*://\S+|[A-Z][A-Za-z]+\?\S+|[A-Z][A-Za-z]+/[^\s/]+\S*")
 
 Json = dict[str, Any]
 Found = Iterator[Problem]
@@ -152,7 +152,7 @@ class _Check:
         place = f"{path}.reference"
         if not isinstance(link, str):
             return
-        if not _FORM.fullmatch(link):
+        if not FORM.fullmatch(link):
             forms = "#id, Type/id, an absolute URL, urn:uuid:... or urn:oid:..."
             yield Problem(place, "not a reference", shown(link), forms)
             return
