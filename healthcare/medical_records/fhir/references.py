@@ -128,13 +128,17 @@ class Graph:
         Of a lone resource it is no matter that the others are elsewhere.
         """
         lone = sum(not node.container for node in self.nodes) == 1
+        elsewhere: dict[str, list[str]] = defaultdict(list)
         for link in self.links:
-            sure = link.way != "relative"
-            if link.dangling and (sure or not lone):
-                what = "leads to nothing" if sure else "leads to nothing at hand"
-                expected = "a resource of the same document" if sure else "a resource that is here, or on a server"
-                place = f"{self.nodes[link.source].name}.{link.path}"
-                yield Problem(place, what, repr(link.reference), expected, "error" if sure else "warning")
+            place = f"{self.nodes[link.source].name}.{link.path}"
+            if link.dangling and link.way != "relative":
+                yield Problem(place, "leads to nothing", repr(link.reference), "a resource of the same document")
+            elif link.dangling and not lone:
+                elsewhere[link.reference].append(place)
+        for reference, places in elsewhere.items():
+            more = f", and from {len(places) - 1} more places" if len(places) > 1 else ""
+            expected = "a resource that is here, or on a server"
+            yield Problem(places[0], "leads to nothing at hand", repr(reference) + more, expected, "warning")
         for name, first in self._doubles():
             yield Problem(
                 name, "stands twice", self.nodes[first].key, f"one other than {self.nodes[first].name}'s", "warning"
