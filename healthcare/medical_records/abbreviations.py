@@ -30,7 +30,7 @@ class Abbreviation:
 def abbreviations(note: str) -> list[Abbreviation]:
     """Every known or defined short form of a note, in order. English ones count in capitals only."""
     own = definitions(note)
-    known = _known()
+    known = known_abbreviations()
     found = []
     for match in _pattern(tuple(sorted(own))).finditer(note):
         short = match.group()
@@ -68,13 +68,14 @@ def _long_form(short: str, before: str) -> str | None:
 
 @lru_cache(maxsize=32)
 def _pattern(own: tuple[str, ...]) -> re.Pattern[str]:
-    names = sorted({*own, *_known()}, key=len, reverse=True)
+    names = sorted({*own, *known_abbreviations()}, key=len, reverse=True)
     english = "|".join(re.escape(name) for name in names if name.isascii())
     chinese = "|".join(re.escape(name) for name in names if not name.isascii())
     return re.compile(rf"(?<![A-Za-z0-9])(?:{english})(?![A-Za-z0-9])|(?:{chinese})")
 
 
 @cache
-def _known() -> dict[str, tuple[str, ...]]:
+def known_abbreviations() -> dict[str, tuple[str, ...]]:
+    """The meanings of every short form of `abbreviations.toml`."""
     table = tomllib.loads(files(__package__).joinpath("abbreviations.toml").read_text(encoding="utf-8"))
     return {short: tuple(meanings) for words in table.values() for short, meanings in words.items()}

@@ -52,25 +52,27 @@ class Context:
         for words in sorted(self._means, key=len, reverse=True):
             self._phrases.setdefault(words[0], []).append(words)
 
-    def assertions(self, sentence: str, concepts: Sequence[tuple[int, int]]) -> list[Assertion]:
+    def assertions(self, sentence: str, concepts: Sequence[tuple[int, int]], inside: bool = True) -> list[Assertion]:
         """What the sentence says of each concept, given as (start, end) in characters of the sentence.
 
-        The words of a concept are no triggers ("change in vision" after "no" is not "no change"), except one that the
-        concept begins with ("no rash").
+        The words of a concept are no triggers ("change in vision" after "no" is not "no change"), except one that it
+        begins with ("no rash") when `inside`; a term of a dictionary means itself ("not in labor force").
         """
         units = [(_word(m.group()), m.start(), m.end()) for m in _UNIT.finditer(sentence.lower())]
         words = [word for word, _, _ in units]
-        inside = [[i for i, (_, left, right) in enumerate(units) if left < end and right > start] for start, end in concepts]
+        places_of = [
+            [i for i, (_, left, right) in enumerate(units) if left < end and right > start] for start, end in concepts
+        ]
         masked = list(words)
-        for places in inside:
+        for places in places_of:
             for i in places:
                 masked[i] = _CONCEPT
         found = self._scan([*masked, _END])
         reaches = [(one.says, *self._reach(one, found, masked)) for one in found if one.says in SAYINGS]
         answers = []
-        for places in inside:
+        for places in places_of:
             said = {says for says, first, last in reaches if places and first <= places[0] and places[-1] < last}
-            own = self._at([*(words[i] for i in places), _END], 0)
+            own = self._at([*(words[i] for i in places), _END], 0) if inside else []
             said |= {"negated" for one in own if (one.says, one.way) == ("negated", "forward")}
             answers.append(_assertion(said))
         return answers
@@ -98,7 +100,9 @@ class Context:
             ends += [
                 other.first
                 for other in found
-                if other.first >= one.last and other.says == "stop" and not (one.crosses and words[other.first] in _COMMAS)
+                if other.first >= one.last
+                and other.says == "stop"
+                and not (one.crosses and words[other.first] in _COMMAS)
             ]
             return one.last, min(ends, default=len(words))
         starts = [other.last for other in found if other.last <= one.first and other.says == "stop"]
@@ -113,10 +117,11 @@ def own_context() -> Context:
     return Context(tomllib.loads(files(__package__).joinpath("assertion.toml").read_text(encoding="utf-8")))
 
 
-def assertions_of(note: str, spans: Sequence[tuple[int, int]]) -> list[Assertion]:
+def assertions_of(note: str, spans: Sequence[tuple[int, int]], inside: bool = True) -> list[Assertion]:
     """What a note says of the concepts at these places (start, end), in their order: sentence and section together.
 
-    A concept that runs over the end of a sentence is read in the sentence that it starts in.
+    A concept that runs over the end of a sentence is read in the sentence that it starts in. `inside` as in
+    `Context.assertions`.
     """
     where, parts = sentences(note), sections(note)
     starts = [sentence.start for sentence in where]
@@ -127,7 +132,7 @@ def assertions_of(note: str, spans: Sequence[tuple[int, int]]) -> list[Assertion
     for which, concepts in of_sentence.items():
         sentence = where[which]
         places = [(spans[i][0] - sentence.start, min(spans[i][1], sentence.end) - sentence.start) for i in concepts]
-        for i, said in zip(concepts, own_context().assertions(sentence.text, places), strict=True):
+        for i, said in zip(concepts, own_context().assertions(sentence.text, places, inside), strict=True):
             answers[i] = in_section(section_at(parts, spans[i][0]).kind, said)
     return answers
 
@@ -150,7 +155,9 @@ def _expanded(phrase: str) -> set[tuple[str, ...]]:
 
 def _words(phrase: str) -> list[str]:
     return [
-        word for piece in phrase.split() for word in ([piece] if piece == "<year>" else map(_word, _UNIT.findall(piece)))
+        word
+        for piece in phrase.split()
+        for word in ([piece] if piece == "<year>" else map(_word, _UNIT.findall(piece)))
     ]
 
 

@@ -46,7 +46,12 @@ class Dictionary:
             key = _JOIN.join(units)
             if (first := self._terms.get(key)) is not None:
                 systems = {code.system for code in first.codes}
-                term = Term(first.text, first.kind, (*first.codes, *(c for c in term.codes if c.system not in systems)), first.source)
+                term = Term(
+                    first.text,
+                    first.kind,
+                    (*first.codes, *(c for c in term.codes if c.system not in systems)),
+                    first.source,
+                )
             elif term.text.isascii() and len(term.text) <= 4 and term.text.isupper():
                 self._exact.add(key)
             self._terms[key] = term
@@ -96,7 +101,9 @@ class Dictionary:
         try:
             read = json.loads(state)
             codes = [Code(*map(str, row)) for row in read["codes"]]
-            terms = [Term(text, kind, tuple(codes[i] for i in own), source) for text, kind, source, own in read["terms"]]
+            terms = [
+                Term(text, kind, tuple(codes[i] for i in own), source) for text, kind, source, own in read["terms"]
+            ]
             if bad := {term.kind for term in terms} - set(get_args(Kind)):
                 raise ValueError(f"kind {sorted(bad)[0]!r}")
         except (ValueError, KeyError, TypeError, IndexError) as error:

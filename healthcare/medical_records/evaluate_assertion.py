@@ -69,7 +69,12 @@ def read_rows(path: Path) -> list[Row]:
         cells = line.split("\t")
         if len(cells) != _COLUMNS.get(path.name, 4) or cells[3] not in ("Affirmed", "Negated"):
             where = f"{path}, line {number}"
-            raise SchemaError("not a row of this set", where=where, got=f"{len(cells)} cells", expected="Affirmed or Negated in the fourth")
+            raise SchemaError(
+                "not a row of this set",
+                where=where,
+                got=f"{len(cells)} cells",
+                expected="Affirmed or Negated in the fourth",
+            )
         report = int(cells[0]) if path.name == ANNOTATIONS else 0
         rows.append(Row(cells[1].strip('" '), cells[2], cells[3] == "Negated", report, *cells[4:5]))
     return rows
@@ -85,7 +90,9 @@ def said_of(row: Row) -> Assertion:
     pattern = r"\s+".join(map(re.escape, row.concept.split()))
     marked = [match.span() for match in re.finditer(pattern, row.sentence, re.IGNORECASE)]
     inside = [(start, end) for start, end in marked if row.sentence[start:end].isupper()] or marked
-    place = next((span for span in inside if not re.match(r"\s*:", row.sentence[span[1] :])), None) or (inside or [None])[0]
+    place = (
+        next((span for span in inside if not re.match(r"\s*:", row.sentence[span[1] :])), None) or (inside or [None])[0]
+    )
     if place is None:
         return assertions_of(row.concept.lower(), [(0, len(row.concept))])[0]
     start, end = place

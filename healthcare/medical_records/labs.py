@@ -109,7 +109,9 @@ def _value(note: str, match: re.Match[str]) -> LabValue:
 def _pressure(note: str, match: re.Match[str]) -> list[LabValue]:
     unit = match["unit"] or ""
     return [
-        LabValue(part, match.start(), match.end(), match.group(), text, float(text), unit=unit, ucum=ucum(unit), codes=codes)
+        LabValue(
+            part, match.start(), match.end(), match.group(), text, float(text), unit=unit, ucum=ucum(unit), codes=codes
+        )
         for part, text, codes in (
             ("systolic", match["value"], (Code(LOINC, "8480-6", "Systolic blood pressure"),)),
             ("diastolic", match["over"], (Code(LOINC, "8462-4", "Diastolic blood pressure"),)),
@@ -167,7 +169,13 @@ def _name(name: str) -> str:
 
 
 def _spelt(unit: str) -> str:
-    return re.escape(unit).replace("u", "[uµμ]").replace("x", "[x×*]\\s?").replace("/", "\\s?[/／]\\s?").replace("\\^", "[\\^*]")
+    return (
+        re.escape(unit)
+        .replace("u", "[uµμ]")
+        .replace("x", "[x×*]\\s?")
+        .replace("/", "\\s?[/／]\\s?")
+        .replace("\\^", "[\\^*]")
+    )
 
 
 @cache
@@ -179,7 +187,12 @@ def _tests() -> dict[str, str]:
 def _units() -> dict[str, tuple[str, str]]:
     """UCUM code and sort of unit by spelling."""
     sorts = _table()["units"]
-    return {text: (code, sort) for sort, units in sorts.items() for code, texts in units.items() for text in (*texts, _plain(code))}
+    return {
+        text: (code, sort)
+        for sort, units in sorts.items()
+        for code, texts in units.items()
+        for text in (*texts, _plain(code))
+    }
 
 
 @cache

@@ -21,7 +21,19 @@ from healthcare.medical_records.spans import Span
 REACH, APART = 160, 24
 """Characters that a sig may run on for, and that may lie between two of its parts."""
 _N = r"\d{1,3}(?:,\d{3})+|\d{1,6}(?:[.,]\d{1,4})?|\.\d{1,3}"
-_COUNTS = {"one": 1.0, "two": 2.0, "three": 3.0, "half": 0.5, "a": 1.0, "半": 0.5, "一": 1.0, "两": 2.0, "二": 2.0, "三": 3.0, "四": 4.0}
+_COUNTS = {
+    "one": 1.0,
+    "two": 2.0,
+    "three": 3.0,
+    "half": 0.5,
+    "a": 1.0,
+    "半": 0.5,
+    "一": 1.0,
+    "两": 2.0,
+    "二": 2.0,
+    "三": 3.0,
+    "四": 4.0,
+}
 _LIMIT = re.compile(r"[;；。\n•]|\.(?=\s+[A-Z]|\s*$)")
 
 
@@ -68,8 +80,8 @@ class Medication:
 def medications(note: str, drugs: Sequence[tuple[int, int]]) -> list[Medication]:
     """The medication of each drug at these places (start, end), in the order of the note."""
     places = sorted(drugs)
-    ends = [start for start, _ in places[1:]] + [len(note)]
-    return [_medication(note, start, end, limit) for (start, end), limit in zip(places, ends, strict=True)]
+    ends = [*(start for start, _ in places[1:]), len(note)]
+    return [_medication(note, start, end, limit) for (start, end), limit in zip(places, ends, strict=False)]
 
 
 def named_by_dose(note: str) -> list[tuple[int, int]]:
@@ -103,7 +115,9 @@ def _medication(note: str, start: int, end: int, limit: int) -> Medication:
         frequency=_frequency(note, often) if often else None,
         duration=_quantity(note, parts["duration"], "duration", _words("period")) if "duration" in parts else None,
         as_needed="prn" in parts,
-        stopped=bool(_stopped()[0].search(note, max(0, start - 20), start) or _stopped()[1].match(note, last, last + 24)),
+        stopped=bool(
+            _stopped()[0].search(note, max(0, start - 20), start) or _stopped()[1].match(note, last, last + 24)
+        ),
     )
 
 
@@ -127,7 +141,9 @@ def _quantity(note: str, match: re.Match[str], kind: str, units: dict[str, str])
     value = _COUNTS.get(low.lower()) or number(low)
     written = unit.lower()
     by = match[f"{kind}_by"] or "" if kind == "dose" else ""
-    return Quantity(Span.of(note, *match.span(kind)), value, units.get(written, written) + by, number(high) if high else None)
+    return Quantity(
+        Span.of(note, *match.span(kind)), value, units.get(written, written) + by, number(high) if high else None
+    )
 
 
 def _frequency(note: str, match: re.Match[str]) -> Frequency:
@@ -136,7 +152,12 @@ def _frequency(note: str, match: re.Match[str]) -> Frequency:
         longest = number(match["every_to"]) if match["every_to"] else None
         return Frequency(span, 1, number(match["every"]), _words("period")[match["every_unit"].lower()], longest)
     if match["times"]:
-        return Frequency(span, _COUNTS.get(match["times"].lower()) or number(match["times"]), 1, _words("period")[match["times_unit"].lower()])
+        return Frequency(
+            span,
+            _COUNTS.get(match["times"].lower()) or number(match["times"]),
+            1,
+            _words("period")[match["times_unit"].lower()],
+        )
     times, period, unit, *when = _words("frequency")[match["frequency"].lower()].split()
     return Frequency(span, float(times), float(period), unit, when=when[0] if when else "")
 
@@ -160,9 +181,13 @@ def _sig() -> re.Pattern[str]:
 @cache
 def _unknown() -> re.Pattern[str]:
     """A word, or two of them, or Chinese characters, before a dose."""
-    verbs = r"(?!(?:tak(?:es|en|ing)|gave|given|start(?:ed|ing)?|continued?|received|prescribed|increased?|with|dose)\b)"
+    verbs = (
+        r"(?!(?:tak(?:es|en|ing)|gave|given|start(?:ed|ing)?|continued?|received|prescribed|increased?|with|dose)\b)"
+    )
     word = rf"(?:(?<![A-Za-z\u4e00-\u9fff]){verbs}[A-Za-z][A-Za-z-]{{3,29}}(?:[ ][A-Za-z-]{{4,20}})?|(?<![\u4e00-\u9fff])[\u4e00-\u9fff]{{2,12}})"
-    return re.compile(rf"(?P<name>{word})\s?(?:{_N})\s?(?:{_alternatives([u for u in _words('unit') if u != '%'])})", re.IGNORECASE)
+    return re.compile(
+        rf"(?P<name>{word})\s?(?:{_N})\s?(?:{_alternatives([u for u in _words('unit') if u != '%'])})", re.IGNORECASE
+    )
 
 
 @cache
@@ -170,7 +195,8 @@ def _ahead() -> re.Pattern[str]:
     """A dose before the name: "500 mg of metformin"."""
     by, to = r"(?P<dose_by>/kg)?", r"(?P<dose_to>(?!))?"
     return re.compile(
-        rf"(?P<dose>(?P<dose_n>{_N}){to}\s?(?P<dose_unit>{_alternatives(_words('unit'))}){by})\s+(?:of\s+)?\Z", re.IGNORECASE
+        rf"(?P<dose>(?P<dose_n>{_N}){to}\s?(?P<dose_unit>{_alternatives(_words('unit'))}){by})\s+(?:of\s+)?\Z",
+        re.IGNORECASE,
     )
 
 

@@ -12,13 +12,15 @@ from healthcare.medical_records.assertion import assertions_of
 from healthcare.medical_records.dictionary import Dictionary
 from healthcare.medical_records.labs import LabValue, lab_values
 from healthcare.medical_records.medication import Medication, medications, named_by_dose
-from healthcare.medical_records.sections import Section, sections
+from healthcare.medical_records.sections import Section, section_at, sections
 from healthcare.medical_records.spans import Entity, Language
 
 LONGEST = 1_000_000
 """Characters of one note; a longer one is refused: it is a file of many notes, or no note."""
 _HAN, _LATIN = re.compile(r"[\u4e00-\u9fff]"), re.compile(r"[A-Za-z]")
-_OTHER = re.compile(r"[\u3040-\u30ff\uac00-\ud7af\u0400-\u04ff\u0600-\u06ff\u0590-\u05ff\u0e00-\u0e7f\u0900-\u097f\u0370-\u03ff]")
+_OTHER = re.compile(
+    r"[\u3040-\u30ff\uac00-\ud7af\u0400-\u04ff\u0600-\u06ff\u0590-\u05ff\u0e00-\u0e7f\u0900-\u097f\u0370-\u03ff]"
+)
 _ENGLISH = re.compile(
     r"\b(?:the|of|and|no|with|to|is|was|for|in|denies|patient|history|pain|left|right|normal|on|at|she|he|has|had|mg|daily"
     r"|not|are|without|negative|positive|status|acute|chronic)\b",
@@ -50,16 +52,18 @@ def read_note(text: str, dictionary: Dictionary, extra: Sequence[Entity] = ()) -
     Raises `InvalidRequest` for an empty note or another language than English and Chinese, and `RequestTooLarge`.
     """
     language = language_of(text)
+    parts = sections(text)
     found = _merged(extra, dictionary.find(text))
     doses = [Entity("drug", start, end, text[start:end]) for start, end in named_by_dose(text)]
     found = _merged(found, doses) if doses else found
-    said = assertions_of(text, [(entity.start, entity.end) for entity in found]) if found else []
+    found = [entity for entity in found if entity.start >= section_at(parts, entity.start).body]
+    said = assertions_of(text, [(entity.start, entity.end) for entity in found], inside=False)
     entities = tuple(entity.asserted(what) for entity, what in zip(found, said, strict=True))
     drugs = [(entity.start, entity.end) for entity in entities if entity.kind == "drug"]
     return Note(
         text,
         language,
-        tuple(sections(text)),
+        tuple(parts),
         entities,
         tuple(lab_values(text)),
         tuple(medications(text, drugs)),
@@ -75,7 +79,9 @@ def language_of(text: str) -> Language:
     expected = "a clinical note in English or Chinese"
     if len(text) > LONGEST:
         fix = "send each note by itself"
-        raise RequestTooLarge("the note is too long", got=f"{len(text):,} characters", expected=f"at most {LONGEST:,}", fix=fix)
+        raise RequestTooLarge(
+            "the note is too long", got=f"{len(text):,} characters", expected=f"at most {LONGEST:,}", fix=fix
+        )
     sample = text if len(text) <= 20_000 else text[:10_000] + text[-10_000:]
     han, latin, other = (len(pattern.findall(sample)) for pattern in (_HAN, _LATIN, _OTHER))
     if not han + latin + other:

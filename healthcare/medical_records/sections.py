@@ -21,7 +21,9 @@ _LINE = re.compile(
     r"(?P<name>[A-Za-z][A-Za-z &/-]{0,48}?|[\u4e00-\u9fff]{2,8})[ \t]*(?:\*\*)?[】\]]?[ \t]*(?P<colon>[:：]|[ ]-[ ]|$)",
     re.MULTILINE,
 )
-_WITHIN = re.compile(r"(?:(?<=[.。；;：:，,\"])|(?<=[  \t]))(?P<name>[A-Za-z][A-Za-z &/-]{1,40}|[\u4e00-\u9fff]{2,6})(?P<colon>[:：])")
+_WITHIN = re.compile(
+    r"(?:(?<=[.。；;：:，,\"])|(?<=[  \t]))(?P<name>[A-Za-z][A-Za-z &/-]{1,40}|[\u4e00-\u9fff]{2,6})(?P<colon>[:：])"
+)
 
 
 _Header = tuple[int, int, str, str]
@@ -47,7 +49,9 @@ def sections(note: str) -> list[Section]:
             found.append(header)
     starts = [(0, 0, "", "other"), *found] if not found or found[0][0] > 0 else found
     ends = [start for start, *_ in starts[1:]] + [len(note)]
-    return [Section(kind, title, start, body, end) for (start, body, title, kind), end in zip(starts, ends, strict=True)]
+    return [
+        Section(kind, title, start, body, end) for (start, body, title, kind), end in zip(starts, ends, strict=True)
+    ]
 
 
 def in_section(kind: str, assertion: Assertion) -> Assertion:

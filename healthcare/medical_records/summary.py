@@ -89,5 +89,7 @@ def _merged(lines: Iterable[Line]) -> list[Line]:
     for line in lines:
         key = (line.group, " ".join(line.text.lower().split()))
         known = merged.get(key)
-        merged[key] = Line(known.group, known.text, known.evidence + line.evidence, known.codes or line.codes) if known else line
+        merged[key] = (
+            Line(known.group, known.text, known.evidence + line.evidence, known.codes or line.codes) if known else line
+        )
     return list(merged.values())

@@ -7,6 +7,7 @@
 | drugref2 of OSCAR (public list, `ddi-open`) | drug | ATC |
 | ICD-10-CM (US public domain) by simple-icd-10-cm (MIT), if installed | disease, symptom | ICD-10-CM |
 | cEHRNER, training part (Apache-2.0) | all, Chinese | none |
+| `abbreviations.toml`, those with one meaning | as the meaning | as the meaning |
 | `terms.toml`, our own list | symptom, anatomy, test, procedure | none |
 
 ATC is copyright WHO Collaborating Centre for Drug Statistics Methodology: codes may be used, the index not be sold.
@@ -19,12 +20,13 @@ import json
 import re
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from healthcare.medical_records.abbreviations import known_abbreviations
 from healthcare.medical_records.dictionary import Term
 from healthcare.medical_records.spans import ATC, MESH, OMIM, RXNORM, SNOMED, Code, Kind
 
@@ -40,9 +42,13 @@ CHINESE: dict[str, Kind] = {
 }
 """The labels of cEHRNER as kinds."""
 _TAG = re.compile(r"\s*\((disorder|finding|situation|procedure|regime/therapy|event|morphologic abnormality)\)$")
-_STRENGTH = re.compile(r"\s(?:\d[\d.,]*\s?(?:MG|ML|UNT|MCG|GM|MEQ|HR|ACTUAT|%).*|Oral.*|Injection.*|Topical.*)$", re.IGNORECASE)
+_STRENGTH = re.compile(
+    r"\s(?:\d[\d.,]*\s?(?:MG|ML|UNT|MCG|GM|MEQ|HR|ACTUAT|%).*|Oral.*|Injection.*|Topical.*)$", re.IGNORECASE
+)
 _LEADING = re.compile(r"^(?:\d[\d.]*\s?(?:ML|HR|MG|ACTUAT)\s)+", re.IGNORECASE)
-_SALT = re.compile(r"\s(?:hydrochloride|sodium|sulfate|succinate|tartrate|maleate|besylate|potassium|fumarate|acetate)$", re.I)
+_SALT = re.compile(
+    r"\s(?:hydrochloride|sodium|sulfate|succinate|tartrate|maleate|besylate|potassium|fumarate|acetate)$", re.I
+)
 _UNSPECIFIED = re.compile(
     r",? (?:unspecified.*|site not specified|NOS|without complications?|not elsewhere classified|uncomplicated)$"
 )
@@ -63,7 +69,9 @@ def synthea_terms(paths: Mapping[str, Path]) -> Iterator[Term]:
     for name in ("Condition", "Procedure"):
         for coding in _codings(paths[f"{name}.000.ndjson"], "code"):
             tag = _TAG.search(coding["display"])
-            kind: Kind = "procedure" if name == "Procedure" else "disease" if tag and tag[1] == "disorder" else "symptom"
+            kind: Kind = (
+                "procedure" if name == "Procedure" else "disease" if tag and tag[1] == "disorder" else "symptom"
+            )
             text = _TAG.sub("", coding["display"])
             yield Term(text, kind, (Code(SNOMED, coding["code"], text),), "synthea")
     for coding in _codings(paths["MedicationRequest.000.ndjson"], "medicationCodeableConcept"):
@@ -97,7 +105,11 @@ def drugref_terms(table: Path) -> Iterator[Term]:
             for side in ("affecting", "affected"):
                 codes[(row[f"{side}drug"] or "").strip()].add((row[f"{side}atc"] or "").strip())
     for name, own in sorted(codes.items()):
-        if len(own) == 1 and re.fullmatch(r"[A-Z]\d\d[A-Z]{2}\d\d", code := next(iter(own))) and name.replace(" ", "").isalpha():
+        if (
+            len(own) == 1
+            and re.fullmatch(r"[A-Z]\d\d[A-Z]{2}\d\d", code := next(iter(own)))
+            and name.replace(" ", "").isalpha()
+        ):
             yield Term(name.lower(), "drug", (Code(ATC, code, name.lower()),), "drugref2")
 
 
@@ -120,8 +132,24 @@ def icd10cm_terms() -> Iterator[Term]:
                     best.setdefault(text, (code, title))
                     if name == title and len(code) > len(best[text][0]):
                         best[text] = (code, title)
-    for text, (code, title) in best.items():
+    for text, (code, title) in [*best.items(), *((_shorter(text), code) for text, code in best.items())]:
         yield Term(text, "symptom" if code[0] == "R" else "disease", (Code(ICD10CM, code, title),), "icd-10-cm")
+
+
+def _shorter(text: str) -> str:
+    """As clinicians say it: "type 2 diabetes"."""
+    return text.replace("diabetes mellitus", "diabetes")
+
+
+def abbreviation_terms(terms: Iterable[Term]) -> Iterator[Term]:
+    """Abbreviations with one meaning, where `terms` has that meaning, with its kind and codes."""
+    known: dict[str, Term] = {}
+    for term in terms:
+        if not known.get(term.text.lower(), term).codes or term.text.lower() not in known:
+            known[term.text.lower()] = term
+    for short, meanings in known_abbreviations().items():
+        if len(meanings) == 1 and (term := known.get(meanings[0].lower())):
+            yield Term(short, term.kind, term.codes, "abbreviations")
 
 
 def chinese_terms(train: Path) -> Iterator[Term]:
