@@ -73,9 +73,10 @@ def kept_notes(records: Records) -> tuple[list[KeptNote], list[Problem]]:
 def compare(records: Records, find: Finder) -> Iterator[Agreement]:
     """Note by note, what it says of its patient beside what is recorded of that patient.
 
-    A Condition holds from its onset (else the day it was recorded) until its abatement. The two meet where they share a
-    code, or a name but for case. What the note says of others, or only fears, is passed over. `contradicted`: denied
-    where recorded, or affirmed where refuted; `unsaid`: holds on that day and not in the note, which need be no fault.
+    A Condition holds from its onset (else the day it was recorded) until its abatement; a note may also speak of those
+    that are over. The two meet where they share a code, or a name but for case. What the note says of others, or only
+    fears, is passed over. `contradicted`: denied where it holds, or affirmed where refuted; `unsaid`: holds on that day
+    and is not in the note, which need be no fault; `unrecorded`: a disease affirmed in the note that no Condition has.
     """
     by_patient: dict[str, list[Recorded]] = defaultdict(list)
     for node in records.nodes:
@@ -86,9 +87,9 @@ def compare(records: Records, find: Finder) -> Iterator[Agreement]:
 
 
 def _agreement(note: KeptNote, recorded: list[Recorded], entities: Sequence[Entity]) -> Agreement:
-    now = [each for each in recorded if not note.day or _holds(each, note.day)]
+    known = [each for each in recorded if _begun(each, note.day)]
     by_name: dict[str, list[Recorded]] = defaultdict(list)
-    for each in now:
+    for each in known:
         for name in each.names:
             by_name[name].append(each)
     agreed: list[tuple[Entity, str]] = []
@@ -99,20 +100,28 @@ def _agreement(note: KeptNote, recorded: list[Recorded], entities: Sequence[Enti
         what = entity.assertion
         if what is None or what.experiencer != "patient" or what.temporality == "hypothetical":
             continue
-        met = {each.key: each for name in _names_of(entity) for each in by_name.get(name, ())}
-        said |= met.keys()
-        for key, each in met.items():
-            (agreed if what.negated == each.refuted else contradicted).append((entity, key))
-        if not met and entity.kind == "disease" and not what.negated:
+        met = sorted({each for name in _names_of(entity) for each in by_name.get(name, ())}, key=lambda one: one.start)
+        said |= {each.key for each in met}
+        same = [each for each in met if what.negated == each.refuted]
+        against = [each for each in met if not _ended(each, note.day)]
+        if same:
+            agreed.append((entity, same[-1].key))
+        elif against:
+            contradicted.append((entity, against[-1].key))
+        elif not met and entity.kind == "disease" and not what.negated:
             unrecorded.append(entity)
-    unsaid = tuple(each.key for each in now if each.key not in said and not each.refuted)
+    holding = (each for each in known if not each.refuted and not _ended(each, note.day))
+    unsaid = tuple(each.key for each in holding if each.key not in said)
     return Agreement(note, tuple(agreed), tuple(contradicted), tuple(unrecorded), unsaid)
 
 
-def _holds(condition: Recorded, day: str) -> bool:
-    """Whether a condition holds on a day; of two dates as much is compared as both give."""
-    start, end = condition.start, condition.end
-    return start[: len(day)] <= day[: len(start)] and (not end or day[: len(end)] <= end[: len(day)])
+def _begun(condition: Recorded, day: str) -> bool:
+    """Whether a condition has begun by a day; of two dates as much is compared as both give."""
+    return condition.start[: len(day)] <= day[: len(condition.start)]
+
+
+def _ended(condition: Recorded, day: str) -> bool:
+    return bool(condition.end) and condition.end[: len(day)] < day[: len(condition.end)]
 
 
 def _recorded(condition: Json, key: str) -> Recorded:

@@ -7,6 +7,7 @@ point or an exponent keeps its token, and what cannot be kept is refused with it
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -14,10 +15,12 @@ from typing import Any
 from common.errors import InvalidRequest, RequestTooLarge
 from healthcare.medical_records.fhir.problem import MOST_SHOWN
 
-MOST_BYTES = 32 * 2**20
+MOST_BYTES = 16 * 2**20
 """Of one document; the lines of an NDJSON file are documents of their own."""
 MOST_DEPTH = 100
 """Objects and lists within each other; the deepest official example has 11."""
+DOCUMENT = "the document"
+"""Where a fault is if nobody has said whose content it is."""
 _string = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -43,7 +46,7 @@ class _Doubled(dict[str, Any]):
     name = ""
 
 
-def parse(content: bytes | str, where: str = "the document", most: int = MOST_BYTES) -> Any:
+def parse(content: bytes | str, where: str = DOCUMENT, most: int = MOST_BYTES) -> Any:
     """The JSON value in `content`: objects as dicts, numbers as `int` or `Number`.
 
     Raises `RequestTooLarge` over `most` bytes, and `InvalidRequest` naming line and column or the path: not UTF-8, not
@@ -66,8 +69,9 @@ def parse(content: bytes | str, where: str = "the document", most: int = MOST_BY
         raise _too_deep(where) from None
     except ValueError as error:
         raise InvalidRequest(str(error), where=where, expected="a decimal or whole number") from None
-    for path, part, depth in walk(value):
-        _refuse(path, part, depth, where)
+    kind = value.get("resourceType") if isinstance(value, dict) else None
+    for path, part, depth in walk(value, kind if isinstance(kind, str) else ""):
+        _refuse(path if where == DOCUMENT else f"{where}: {path}", part, depth)
     return value
 
 
@@ -97,9 +101,8 @@ def _whole(token: str) -> int | Number:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
         found = _Doubled(found)
-        found.name = next(name for name in names if names.count(name) > 1)
+        found.name = Counter(name for name, _ in pairs).most_common(1)[0][0]
     return found
 
 
@@ -107,14 +110,13 @@ def _at(error: json.JSONDecodeError) -> str:
     return repr(error.doc[error.pos : error.pos + 12]) if error.pos < len(error.doc) else "the end"
 
 
-def _refuse(path: str, part: Any, depth: int, where: str) -> None:
-    place = path or where
+def _refuse(place: str, part: Any, depth: int) -> None:
     if isinstance(part, _Doubled):
         raise InvalidRequest("a name stands twice in one object", where=place, got=repr(part.name), expected="one")
     if isinstance(part, float):
         raise InvalidRequest("not a JSON number", where=place, got=str(part), expected="a finite number")
     if depth > MOST_DEPTH:
-        raise _too_deep(where)
+        raise _too_deep(place)
     texts = part if isinstance(part, dict) else [part] if isinstance(part, str) else ()
     for text in texts:
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):

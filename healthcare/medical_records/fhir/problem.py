@@ -27,6 +27,10 @@ class Problem:
         facts = [f"{name} {value}" for name, value in (("got", self.got), ("expected", self.expected)) if value]
         return f"{self.path}: {self.what}{': ' if facts else ''}{', '.join(facts)}."
 
+    def place(self) -> str:
+        """Where and what, without any value of the document: for logs, which hold nothing of a patient."""
+        return f"{self.path}: {self.what}."
+
 
 def shown(value: Any) -> str:
     """A value as a problem repeats it: its JSON kind, and the value itself if it is short."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from common.errors import InvalidRequest, RequestError
-from healthcare.medical_records.fhir.lossless import MOST_BYTES, parse
+from healthcare.medical_records.fhir.lossless import DOCUMENT, MOST_BYTES, parse
 from healthcare.medical_records.fhir.problem import Problem
 from healthcare.medical_records.fhir.references import Graph, Node, nodes_of
 from healthcare.medical_records.fhir.validate import validate
@@ -47,7 +47,7 @@ class Records:
         return self
 
 
-def read(content: bytes | str, where: str = "the document", most: int = MOST_BYTES) -> Records:
+def read(content: bytes | str, where: str = DOCUMENT, most: int = MOST_BYTES) -> Records:
     """One resource or Bundle of at most `most` bytes.
 
     Raises `RequestTooLarge`, or `InvalidRequest` if it is no JSON object; every other fault is in `problems`.

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from healthcare.medical_records.fhir.lossless import walk
-from healthcare.medical_records.fhir.problem import Problem
+from healthcare.medical_records.fhir.problem import Problem, shown
 
 Json = dict[str, Any]
 Way = Literal["contained", "urn", "relative", "absolute", "search"]
@@ -125,20 +125,20 @@ class Graph:
     def problems(self) -> Iterator[Problem]:
         """What leads to nothing: an error, or a warning if a server may have it; doubles and circles are warnings too.
 
-        Of a lone resource it is no matter that the others are elsewhere.
+        What is contained, `validate` looks at. Of a lone resource it is no matter that the others are elsewhere.
         """
         lone = sum(not node.container for node in self.nodes) == 1
-        elsewhere: dict[str, list[str]] = defaultdict(list)
+        missing: dict[tuple[Way, str], list[str]] = defaultdict(list)
         for link in self.links:
-            place = f"{self.nodes[link.source].name}.{link.path}"
-            if link.dangling and link.way != "relative":
-                yield Problem(place, "leads to nothing", repr(link.reference), "a resource of the same document")
-            elif link.dangling and not lone:
-                elsewhere[link.reference].append(place)
-        for reference, places in elsewhere.items():
-            more = f", and from {len(places) - 1} more places" if len(places) > 1 else ""
-            expected = "a resource that is here, or on a server"
-            yield Problem(places[0], "leads to nothing at hand", repr(reference) + more, expected, "warning")
+            if link.dangling and (link.way == "urn" or (link.way == "relative" and not lone)):
+                missing[link.way, link.reference].append(f"{self.nodes[link.source].name}.{link.path}")
+        for (way, reference), places in missing.items():
+            got = shown(reference) + (f", and from {len(places) - 1} more places" if len(places) > 1 else "")
+            if way == "urn":
+                yield Problem(places[0], "leads to nothing", got, "a resource of the same document")
+            else:
+                expected = "a resource that is here, or on a server"
+                yield Problem(places[0], "leads to nothing at hand", got, expected, "warning")
         for name, first in self._doubles():
             yield Problem(
                 name, "stands twice", self.nodes[first].key, f"one other than {self.nodes[first].name}'s", "warning"

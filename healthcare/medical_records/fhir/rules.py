@@ -7,6 +7,7 @@ terminologies meet are left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 from healthcare.medical_records.fhir.problem import Problem
@@ -32,10 +33,17 @@ def _extension(value: Json) -> Found:
 
 def _period(value: Json) -> Found:
     start, end = value.get("start"), value.get("end")
-    if isinstance(start, str) and isinstance(end, str):
-        same = min(len(start), len(end), 10)
-        if start[:same] > end[:same]:
-            yield "", "ends before it starts (per-1)", f"{start} to {end}", "start at or before end"
+    if isinstance(start, str) and isinstance(end, str) and _after(start, end):
+        yield "", "ends before it starts (per-1)", f"{start} to {end}", "start at or before end"
+
+
+def _after(start: str, end: str) -> bool:
+    """Whether one moment is later than another, as far as both say: to the second where both give a time zone."""
+    same = min(len(start), len(end), 10)
+    try:
+        return datetime.fromisoformat(start) > datetime.fromisoformat(end)
+    except (ValueError, TypeError):
+        return start[:same] > end[:same]
 
 
 def _quantity(value: Json) -> Found:

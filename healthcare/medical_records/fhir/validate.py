@@ -15,7 +15,7 @@ from typing import Any
 
 from healthcare.medical_records.fhir import structure
 from healthcare.medical_records.fhir.primitives import fault
-from healthcare.medical_records.fhir.problem import Problem, shown
+from healthcare.medical_records.fhir.problem import MOST_SHOWN, Problem, shown
 from healthcare.medical_records.fhir.references import FORM
 from healthcare.medical_records.fhir.rules import broken_rules, listed
 from healthcare.medical_records.fhir.structure import PRIMITIVES, Element, Kind
@@ -157,8 +157,9 @@ class _Check:
             yield Problem(place, "not a reference", shown(link), forms)
             return
         if link.startswith("#") and self.within is not None and link[1:] not in self.within:
-            contained = ", ".join(f"#{name}" for name in self.within if name) or "nothing is"
-            yield Problem(place, "leads to nothing contained", link, f"one that is contained ({contained})")
+            names = sorted(name for name in self.within if name)
+            expected = near(link[1:], names) if names else "something contained, but nothing is"
+            yield Problem(place, "leads to nothing contained", shown(link), expected)
             return
         target, types = self._target(link), structure.resource_types()
         if not target:
@@ -193,7 +194,7 @@ def _coded(value: Any, name: str, path: str) -> Found:
     if not codings and "extension" in value:  # it may say why there is none
         return
     if not any(str(each.get("code")) in allowed.get(str(each.get("system")), ()) for each in codings):
-        got = ", ".join(f"{each.get('system')}|{each.get('code')}" for each in codings) or "no code"
+        got = ", ".join(f"{each.get('system')}|{each.get('code')}"[:MOST_SHOWN] for each in codings[:3]) or "no code"
         wanted = near(str((codings or [{}])[0].get("code")), every)
         yield Problem(path, f"not a code of {name}", got, f"a code of {' or '.join(allowed)}: {wanted}")
 
@@ -202,5 +203,5 @@ def near(got: str, names: Collection[str]) -> str:
     """The names that may stand there: all of a few, else the closest."""
     if len(names) <= 8:
         return " or ".join(sorted(names))
-    close = get_close_matches(got.lstrip("_"), names, n=2, cutoff=0.6)
+    close = get_close_matches(got[:MOST_SHOWN].lstrip("_"), names, n=2, cutoff=0.6)
     return f"{' or '.join(close)}?" if close else f"one of {', '.join(sorted(names)[:8])} and {len(names) - 8} more"
