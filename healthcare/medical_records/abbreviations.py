@@ -1,8 +1,8 @@
 """Abbreviations and what they may stand for, English and Chinese; one that the note itself defines means that alone.
 
-A definition is "long form (SF)": Schwartz and Hearst 2003 (Pacific Symposium on Biocomputing 8, 451): every letter of the
-short form, from its end, is found in the words before the bracket, the first one at the start of a word. Otherwise all
-meanings of `abbreviations.toml` are kept: which one is meant is not guessed.
+A definition is "long form (SF)" after Schwartz and Hearst 2003 (Pacific Symposium on Biocomputing 8, 451): every letter
+of the short form, from its end, is found in the words before the bracket, the first one at the start of a word.
+Otherwise all meanings of `abbreviations.toml` are kept: which one is meant is not guessed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a sentence says of its concepts: denied, in doubt, in the past, only feared, or of somebody else.
 
-ConText (Harkema et al. 2009, J Biomed Inform 42, 839), the successor of NegEx (Chapman et al. 2001): triggers that speak
-forward or backward, phrases that only look like one, and words that end a scope. The triggers are data,
+ConText (Harkema et al. 2009, J Biomed Inform 42, 839), the successor of NegEx (Chapman et al. 2001): triggers that
+speak forward or backward, phrases that only look like one, and words that end a scope. The triggers are data,
 `assertion.toml`; English and Chinese are read by the same rules, a word or a Chinese character at a time.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -18,11 +18,12 @@ from typing import NamedTuple
 
 from healthcare.medical_records.sections import in_section, section_at, sections
 from healthcare.medical_records.sentences import sentences
-from healthcare.medical_records.spans import Assertion
+from healthcare.medical_records.spans import Assertion, Span, lowered
 
 SAYINGS = ("negated", "uncertain", "historical", "hypothetical", "family", "other")
 _UNIT = re.compile(r"[a-z]+?(?=n['’]t\b)|n['’]t\b|['’]s\b|[a-z]+|\d+|[^\s\w]|\w")
 _CHOICE = re.compile(r"\(([^()]*\|[^()]*)\)")
+_ITEM = re.compile(r"[-*•·●▪◦]|\d{1,2}[.)、]")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _CONCEPT, _END, _CLOSERS, _COMMAS = "\0", "$", ".,;$", ",，"
 
@@ -58,15 +59,13 @@ class Context:
         The words of a concept are no triggers ("change in vision" after "no" is not "no change"), except one that it
         begins with ("no rash") when `inside`; a term of a dictionary means itself ("not in labor force").
         """
-        units = [(_word(m.group()), m.start(), m.end()) for m in _UNIT.finditer(sentence.lower())]
+        units = [(_word(m.group()), m.start(), m.end()) for m in _UNIT.finditer(lowered(sentence))]
         words = [word for word, _, _ in units]
-        places_of = [
-            [i for i, (_, left, right) in enumerate(units) if left < end and right > start] for start, end in concepts
-        ]
+        lefts, rights = [left for _, left, _ in units], [right for _, _, right in units]
+        places_of = [range(bisect_right(rights, start), bisect_left(lefts, end)) for start, end in concepts]
         masked = list(words)
         for places in places_of:
-            for i in places:
-                masked[i] = _CONCEPT
+            masked[places.start : places.stop] = [_CONCEPT] * len(places)
         found = self._scan([*masked, _END])
         reaches = [(one.says, *self._reach(one, found, masked)) for one in found if one.says in SAYINGS]
         answers = []
@@ -96,7 +95,7 @@ class Context:
     def _reach(self, one: _Found, found: list[_Found], words: list[str]) -> tuple[int, int]:
         """First and last unit (exclusive) that the trigger speaks of."""
         if one.way == "forward":
-            ends = [i for i in range(one.last + 1, len(words)) if words[i] in ":：*"]
+            ends = [i for i in range(one.last + 1, len(words)) if words[i] in ":：" and not words[i - 1].isdigit()]
             ends += [
                 other.first
                 for other in found
@@ -120,21 +119,34 @@ def own_context() -> Context:
 def assertions_of(note: str, spans: Sequence[tuple[int, int]], inside: bool = True) -> list[Assertion]:
     """What a note says of the concepts at these places (start, end), in their order: sentence and section together.
 
-    A concept that runs over the end of a sentence is read in the sentence that it starts in. `inside` as in
-    `Context.assertions`.
+    An item of a list is read together with the line that announces the list ("Denies:"). A concept that runs over the
+    end of a sentence is read in the sentence that it starts in. `inside` as in `Context.assertions`.
     """
     where, parts = sentences(note), sections(note)
-    starts = [sentence.start for sentence in where]
+    starts, leads = [sentence.start for sentence in where], _leads(where)
     of_sentence: dict[int, list[int]] = {}
     for i, (start, _) in enumerate(spans):
         of_sentence.setdefault(max(0, bisect_right(starts, start) - 1), []).append(i)
     answers = [Assertion()] * len(spans)
     for which, concepts in of_sentence.items():
-        sentence = where[which]
-        places = [(spans[i][0] - sentence.start, min(spans[i][1], sentence.end) - sentence.start) for i in concepts]
-        for i, said in zip(concepts, own_context().assertions(sentence.text, places, inside), strict=True):
+        sentence, lead = where[which], leads[which]
+        moved = len(lead) - sentence.start
+        places = [(spans[i][0] + moved, min(spans[i][1], sentence.end) + moved) for i in concepts]
+        for i, said in zip(concepts, own_context().assertions(lead + sentence.text, places, inside), strict=True):
             answers[i] = in_section(section_at(parts, spans[i][0]).kind, said)
     return answers
+
+
+def _leads(where: Sequence[Span]) -> list[str]:
+    """Before each sentence that is an item of a list: the words that announce the list, without their colon."""
+    leads, lead = [], ""
+    for sentence in where:
+        item = _ITEM.match(sentence.text)
+        lead = lead if item else ""
+        leads.append(lead)
+        if not item and sentence.text[-1] in ":：" and len(sentence.text) < 120:
+            lead = sentence.text[:-1] + " "
+    return leads
 
 
 def _assertion(said: set[str]) -> Assertion:

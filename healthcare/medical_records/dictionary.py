@@ -1,8 +1,8 @@
 """A dictionary of medical terms with their codes, matched longest first, English and Chinese.
 
-Text is cut into words, numbers, Chinese characters and marks, all in lower case; a term is a run of these. A plural that
-no term has is tried without its "s". Short forms of up to four letters count in capitals only ("AS" is not "as"). Where a
-term has several codes of one terminology all are kept.
+Text is cut into words, numbers, Chinese characters and marks, all in lower case; a term is a run of these. A plural
+that no term has is tried without its "s". Short forms of up to four letters count in capitals only ("AS" is not "as").
+The codes that one table gives a term are all kept, in its order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from common.errors import BundleCorrupted
-from healthcare.medical_records.spans import Code, Entity, Kind
+from healthcare.medical_records.spans import Code, Entity, Kind, lowered
 
 _UNIT = re.compile(r"[a-z]+|\d+(?:\.\d+)?|[^\s\w]|\w")
 _JOIN = "\x1f"
@@ -62,7 +62,7 @@ class Dictionary:
 
     def find(self, note: str) -> list[Entity]:
         """Every term of the note in order, none within another; assertions are not looked at."""
-        units = [(match.group(), match.start(), match.end()) for match in _UNIT.finditer(note.lower())]
+        units = [(match.group(), match.start(), match.end()) for match in _UNIT.finditer(lowered(note))]
         words = [word for word, _, _ in units]
         found, i = [], 0
         while i < len(units):

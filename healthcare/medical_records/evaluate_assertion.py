@@ -1,10 +1,10 @@
 """How well assertion is read: the sentences of NegEx and ConText, `negex-context-sentences`.
 
-Protocol `all`: all 2,376 rows of `Annotations-1-120.txt` (concept and sentence of 116 reports), duplicates counted as they
-stand; a row is right when "negated" is what the annotators said. The published trigger list was made on these very
+Protocol `all`: all 2,376 rows of `Annotations-1-120.txt` (concept and sentence of 116 reports), duplicates counted as
+they stand; a row is right when "negated" is what the annotators said. The published trigger list was made on these very
 sentences. Ours was written on the reports whose number n has (n - 1) // 6 even (reports come in blocks of six kinds);
 protocol `unseen` is the other half, without the rows whose sentence also stands in the first. Intervals draw whole
-reports. The concept is written in capitals in its sentence: these say where it stands, then the sentence is lower-cased.
+reports. The concept is written in capitals in its sentence: these say where it stands, then they are lower-cased.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COLUMNS = {ANNOTATIONS: 4, CONTEXT: 6}
 
 @dataclass(frozen=True)
 class Row:
-    """One concept in its sentence. `report` is empty in the file that does not say; temporality in the one that does."""
+    """One concept in its sentence; one file of the set says the `report` (else 0), the other the `temporality`."""
 
     concept: str
     sentence: str
@@ -86,7 +86,7 @@ def written_on(rows: Sequence[Row]) -> np.ndarray:
 
 
 def said_of(row: Row) -> Assertion:
-    """What our rules make of a row: the mention in capitals that is no header, else the first, else the concept alone."""
+    """What our rules make of the mention in capitals that is no header, else of the first, else of the concept."""
     pattern = r"\s+".join(map(re.escape, row.concept.split()))
     marked = [match.span() for match in re.finditer(pattern, row.sentence, re.IGNORECASE)]
     inside = [(start, end) for start, end in marked if row.sentence[start:end].isupper()] or marked

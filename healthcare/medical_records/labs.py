@@ -14,15 +14,18 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from healthcare.medical_records.spans import LOINC, Code
+from healthcare.medical_records.spans import LOINC, Code, lowered
 
 Flag = Literal["high", "low", "normal", "abnormal"]
 
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,7}(?:[.,]\d{1,4})?|\.\d{1,4})"
-_GAP = r"""(?:\s{0,4}(?:[:：=]|\(\s?[A-Za-z0-9+-]{1,8}\s?\)|（[A-Za-z0-9+-]{1,8}）|is|was|were|of|at|to|level|levels|count|
-  remains|remained|increased|decreased|elevated|rose|fell|dropped|up|down|trended|now|today|为|约|升至|降至|计数|高达|低至)
+_GAP = r"""(?:\s{0,4}(?:[:：=]|\(\s?[A-Za-z0-9+-]{1,8}\s?\)|（[A-Za-z0-9+-]{1,8}）|is|was|were|of|at|to|level|levels
+  |count|remains|remained|increased|decreased|elevated|rose|fell|dropped|up|down|trended|now|today|为|约|升至|降至|计数|高达|低至)
   (?![A-Za-z])){0,4}\s{0,4}"""
-_WORDS = r"positive|negative|nonreactive|reactive|trace|normal|pending|undetectable|阳性|阴性|弱阳性|正常|\([+-]{1,4}\)|（[+－＋-]{1,4}）"
+_WORDS = (
+    r"positive|negative|nonreactive|reactive|trace|normal|pending|undetectable|阳性|阴性|弱阳性|正常"
+    r"|\([+-]{1,4}\)|（[+－＋-]{1,4}）"
+)
 _RANGE = rf"{_NUMBER}\s?[-–~至]\s?{_NUMBER}"
 _FLAGS: dict[str, Flag] = {
     **dict.fromkeys(("h", "hh", "high", "↑", "↑↑", "高", "偏高", "升高"), "high"),
@@ -68,7 +71,7 @@ def lab_values(note: str) -> list[LabValue]:
     """All results of a note in order. A blood pressure gives two: `systolic` and `diastolic`."""
     found: list[LabValue] = []
     end = 0
-    for match in _pattern().finditer(note):
+    for match in _pattern().finditer(lowered(note)):
         if match.start() < end or not _meant(note, match):
             continue
         values = _pressure(note, match) if match["over"] else [_value(note, match)]
@@ -89,7 +92,7 @@ def ucum(unit: str) -> str | None:
 
 
 def _value(note: str, match: re.Match[str]) -> LabValue:
-    written, unit = match["value"], match["unit"] or ""
+    written, unit = note[slice(*match.span("value"))], _unit(note, match)
     plain = re.fullmatch(_NUMBER, written)
     after = _AFTER.match(note, match.end())
     assert after is not None
@@ -99,7 +102,7 @@ def _value(note: str, match: re.Match[str]) -> LabValue:
     comparator = {"≤": "<=", "≥": ">="}.get(match["sign"] or "", match["sign"] or "")
     mark = (after["flag"] or after["late"] or "").lower()
     flag = _FLAGS.get(mark) or (_against(value, low, high) if not comparator else None)
-    test = _tests()[match["name"].lower()]
+    test = _tests()[match["name"]]
     return LabValue(
         test, match.start(), end, note[match.start() : end], written, value, comparator,  # type: ignore[arg-type]
         unit, ucum(unit) if unit else None, low, high, flag, _codes(test, unit),
@@ -107,11 +110,9 @@ def _value(note: str, match: re.Match[str]) -> LabValue:
 
 
 def _pressure(note: str, match: re.Match[str]) -> list[LabValue]:
-    unit = match["unit"] or ""
+    unit, whole = _unit(note, match), note[match.start() : match.end()]
     return [
-        LabValue(
-            part, match.start(), match.end(), match.group(), text, float(text), unit=unit, ucum=ucum(unit), codes=codes
-        )
+        LabValue(part, match.start(), match.end(), whole, text, float(text), unit=unit, ucum=ucum(unit), codes=codes)
         for part, text, codes in (
             ("systolic", match["value"], (Code(LOINC, "8480-6", "Systolic blood pressure"),)),
             ("diastolic", match["over"], (Code(LOINC, "8462-4", "Diastolic blood pressure"),)),
@@ -119,12 +120,17 @@ def _pressure(note: str, match: re.Match[str]) -> list[LabValue]:
     ]
 
 
+def _unit(note: str, match: re.Match[str]) -> str:
+    """The unit as it is written; the pattern runs over the lowered note."""
+    return note[slice(*match.span("unit"))] if match["unit"] else ""
+
+
 def _meant(note: str, match: re.Match[str]) -> bool:
     """Whether this is a result: not a dose, a date, or a word that looks like a short name."""
-    name, before = match["name"], note[max(0, match.start() - 1) : match.start()]
+    name, before = note[slice(*match.span("name"))], note[max(0, match.start() - 1) : match.start()]
     if match["over"]:
         return _tests()[name.lower()] == "blood_pressure"
-    if name.isascii() and (before.isalnum() or before in "-/." and before) and not ("\u4e00" <= before <= "\u9fff"):
+    if name.isascii() and before and before in "-/.":
         return False
     if len(name) <= 2 and name.isascii() and not name[0].isupper() and name.lower() != "ph":
         return False
@@ -152,20 +158,27 @@ def _plain(unit: str) -> str:
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    names = sorted(_tests(), key=len, reverse=True)
+    by_first: dict[str, list[str]] = {}
+    for name in sorted(_tests(), key=len, reverse=True):
+        by_first.setdefault(name[0], []).append(_name(name[1:], name.isascii() and name[-1].isalpha()))
+    # Grouped by first letter and without IGNORECASE, the engine turns a place down by one look: three times as fast.
+    ascii_names, others = (
+        "|".join(f"{first}(?:{'|'.join(rest)})" for first, rest in by_first.items() if first.isascii() is plain)
+        for plain in (True, False)
+    )
     spellings = sorted({*_units(), *(code.lower() for code, _ in _units().values())}, key=len, reverse=True)
     units = "|".join(_spelt(one) for one in spellings)
     edge = "(?![a-z])(?!-[a-z])"
     return re.compile(
-        rf"(?P<name>{'|'.join(_name(one) for one in names)}){_GAP}"
+        rf"(?P<name>(?<![a-z0-9])(?:{ascii_names})|{others}){_GAP}"
         rf"(?:(?P<sign><=|>=|[<>≤≥])\s?)?(?:(?P<value>{_RANGE}(?!\d)|{_NUMBER}|{_WORDS})(?:/(?P<over>\d{{2,3}}))?)(?!\d|[/.,]\d)"
         rf"(?:\s{{0,2}}(?P<unit>(?:{units}|{_OTHER_UNIT}){edge}))?",
-        re.IGNORECASE | re.VERBOSE,
+        re.VERBOSE,
     )
 
 
-def _name(name: str) -> str:
-    return re.escape(name) + ("(?![a-z])" if name.isascii() and name[-1].isalpha() else "")
+def _name(rest: str, word: bool) -> str:
+    return re.escape(rest) + ("(?![a-z])" if word else "")
 
 
 def _spelt(unit: str) -> str:

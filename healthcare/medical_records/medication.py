@@ -1,8 +1,8 @@
 """Medication lines read into their parts: dose, form, route, frequency, duration, as needed, stopped.
 
-"metformin 500 mg PO BID x 10 days", "阿司匹林 100mg 口服 每日一次". The parts are looked for behind the name of the drug, up
-to the next drug, the end of the line or of the sentence; each carries its place. What is not written is None. The words
-are data, `medication.toml`; frequencies are those of FHIR `Timing.repeat`, units UCUM.
+"metformin 500 mg PO BID x 10 days", "阿司匹林 100mg 口服 每日一次". The parts are looked for behind the drug's name,
+up to the next drug, the end of the line or of the sentence; each carries its place. What is not written is None. The
+words are data, `medication.toml`; frequencies are those of FHIR `Timing.repeat`, units UCUM.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LIMIT = re.compile(r"[;；。\n•]|\.(?=\s+[A-Z]|\s*$)")
 
 @dataclass(frozen=True)
 class Quantity:
-    """A dose or a count; `unit` is UCUM for measures, the word as written for tablets and the like; `high` ends a range."""
+    """A dose or a count; `unit` is UCUM, or the word as written for tablets and the like; `high` ends a range."""
 
     span: Span
     value: float
@@ -88,16 +88,13 @@ def named_by_dose(note: str) -> list[tuple[int, int]]:
     """Places of words that a dose and then a route or a frequency follow: drugs that no dictionary has to know."""
     found = []
     for match in _unknown().finditer(note):
-        if _parts(note, match.end("name"), min(len(note), match.end("name") + REACH)).keys() & {"route", "frequency"}:
+        if _parts(note, match.end("name"), _limit(note, match.end("name"), len(note))).keys() & {"route", "frequency"}:
             found.append(match.span("name"))
     return found
 
 
 def _medication(note: str, start: int, end: int, limit: int) -> Medication:
-    limit = min(limit, end + REACH, len(note))
-    if stop := _LIMIT.search(note, end, limit):
-        limit = stop.start()
-    parts = _parts(note, end, limit)
+    parts = _parts(note, end, _limit(note, end, limit))
     last = max((match.end() for match in parts.values()), default=end)
     ahead = _ahead().search(note, max(0, start - 24), start)
     first = ahead.start() if ahead and "dose" not in parts else start
@@ -119,6 +116,13 @@ def _medication(note: str, start: int, end: int, limit: int) -> Medication:
             _stopped()[0].search(note, max(0, start - 20), start) or _stopped()[1].match(note, last, last + 24)
         ),
     )
+
+
+def _limit(note: str, end: int, limit: int) -> int:
+    """Where what is said of a drug whose name ends at `end` ends at the latest."""
+    limit = min(limit, end + REACH)
+    stop = _LIMIT.search(note, end, limit)
+    return stop.start() if stop else limit
 
 
 def _parts(note: str, at: int, limit: int) -> dict[str, re.Match[str]]:
@@ -171,7 +175,7 @@ def _sig() -> re.Pattern[str]:
         |(?P<frequency>(?:q\.?\s?|every\s|每)(?P<every>{_N})(?:\s?-\s?(?P<every_to>{_N}))?\s?(?P<every_unit>{periods})(?:一次|1次)?
           |(?P<times>{_N}|{words})\s?(?:times|x|次)\s?(?:a|per|/|every|each)\s?(?P<times_unit>{periods})
           |{_alternatives(_words("frequency"))})
-        |(?P<dose>(?P<dose_n>{_N})(?:\s?[-–~]\s?(?P<dose_to>{_N}))?\s?(?P<dose_unit>{units})(?P<dose_by>/kg(?:/(?:min|h|d|day))?|/h|/hr|/min|/ml|/d)?)
+        |(?P<dose>(?P<dose_n>{_N})(?:\s?[-–~]\s?(?P<dose_to>{_N}))?\s?(?P<dose_unit>{units})(?P<dose_by>/kg(?:/(?:min|h|d|day))?|/h|/hr|/min|/ml|/d)?(?!/[A-Za-z]))
         |(?P<amount>(?P<amount_n>{_N}|{words}|a)(?:\s?[-–~]\s?(?P<amount_to>{_N}))?\s?(?P<amount_unit>{_alternatives(_table()["form"]["words"])}))
         |(?P<route>{_alternatives(_words("route"))})|(?P<prn>{_alternatives(_table()["as_needed"]["words"])})""",
         re.IGNORECASE | re.VERBOSE,
@@ -184,9 +188,10 @@ def _unknown() -> re.Pattern[str]:
     verbs = (
         r"(?!(?:tak(?:es|en|ing)|gave|given|start(?:ed|ing)?|continued?|received|prescribed|increased?|with|dose)\b)"
     )
-    word = rf"(?:(?<![A-Za-z\u4e00-\u9fff]){verbs}[A-Za-z][A-Za-z-]{{3,29}}(?:[ ][A-Za-z-]{{4,20}})?|(?<![\u4e00-\u9fff])[\u4e00-\u9fff]{{2,12}})"
+    english = rf"(?<![A-Za-z\u4e00-\u9fff]){verbs}[A-Za-z][A-Za-z-]{{3,29}}(?:[ ][A-Za-z-]{{4,20}})?"
+    word = rf"(?:{english}|(?<![\u4e00-\u9fff])[\u4e00-\u9fff]{{2,12}})"
     return re.compile(
-        rf"(?P<name>{word})\s?(?:{_N})\s?(?:{_alternatives([u for u in _words('unit') if u != '%'])})", re.IGNORECASE
+        rf"(?P<name>{word})\s?(?:{_N})\s?(?:{_alternatives(_words('unit').keys() - {'%'})})(?!\s?/)", re.IGNORECASE
     )
 
 

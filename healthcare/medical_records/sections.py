@@ -55,7 +55,7 @@ def sections(note: str) -> list[Section]:
 
 
 def in_section(kind: str, assertion: Assertion) -> Assertion:
-    """The assertion of a concept in the light of its section: past history is historical, family history of a relative."""
+    """The assertion in the light of its section: past history is historical, family history of a relative."""
     if kind == "past_history" and assertion.temporality == "recent":
         assertion = replace(assertion, temporality="historical")
     if kind == "family_history" and assertion.experiencer == "patient":

@@ -12,12 +12,16 @@ from collections.abc import Iterator
 
 from healthcare.medical_records.spans import Span
 
-_ABBREVIATIONS = frozenset(
-    "dr mr mrs ms prof st jr sr vs no nos fig approx dept hosp inc ltd e.g i.e eg ie cf al etc pt pts hx dx tx rx sx fx "
-    "p.o p.r p.r.n q.d q.h q.i.d b.i.d t.i.d q.o.d q.h.s h.s a.c p.c i.v i.m s.c s.q a.m p.m o.d o.s o.u u.s m.d d.o "
-    "ph.d r.n b.p vol wt ht temp resp max min avg est ca lt rt bilat sq cm mm mg mcg ml kg tab tabs cap caps inj jan feb "
-    "mar apr jun jul aug sep sept oct nov dec".split()
+_ABBREVIATIONS = re.compile(
+    r"a\.c|a\.m|al|approx|apr|aug|avg|b\.i\.d|b\.p|bilat|ca|cap|caps|cf|cm|d\.o|dec|dept|dr|dx|e\.g|eg"
+    r"|est|etc|feb|fig|fx|h\.s|hosp|ht|hx|i\.e|i\.m|i\.v|ie|inc|inj|jan|jr|jul|jun|kg|lt|ltd|m\.d|mar"
+    r"|max|mcg|mg|min|ml|mm|mr|mrs|ms|no|nos|nov|o\.d|o\.s|o\.u|oct|p\.c|p\.m|p\.o|p\.r|p\.r\.n|ph\.d|prof"
+    r"|pt|pts|q\.d|q\.h|q\.h\.s|q\.i\.d|q\.o\.d|r\.n|resp|rt|rx|s\.c|s\.q|sep|sept|sq|sr|st|sx|t\.i\.d|tab"
+    r"|tabs|temp|tx|u\.s|vol|vs|wt",
+    re.IGNORECASE,
 )
+LONGEST = 1500
+"""Characters of a sentence; a longer one is cut at its last blank or comma before: what has no end is no sentence."""
 _WRAPPED = 60
 """Characters of a line from which on its end is taken for a wrap when the next line could go on."""
 _END = re.compile(r"[。！？；]+[”』」）)]*|[.!?]+[\"'”)\]]*(?=\s|$)|\n")
@@ -57,7 +61,9 @@ def _belongs(text: str, at: int, after: int) -> bool:
     if len(word.group()) == 1:  # an initial, unless nothing of a name follows
         return word.group().isupper() and text[after : after + 1] == " " and text[after + 1 : after + 2].isupper()
     small = _OPENS.match(text, after) is not None
-    return word.group().lower().rstrip(".") in _ABBREVIATIONS and (small or _title(word.group(), text, after))
+    return _ABBREVIATIONS.fullmatch(word.group().rstrip(".")) is not None and (
+        small or _title(word.group(), text, after)
+    )
 
 
 def _title(word: str, text: str, after: int) -> bool:
@@ -81,9 +87,22 @@ def _breaks(text: str, line: int, at: int) -> bool:
 
 def _trimmed(text: str, cuts: Iterator[int]) -> Iterator[tuple[int, int]]:
     start = 0
-    for end in cuts:
+    for end in _bounded(text, cuts):
         piece = text[start:end]
         if kept := piece.strip():
             left = start + len(piece) - len(piece.lstrip())
             yield left, left + len(kept)
+        start = end
+
+
+def _bounded(text: str, cuts: Iterator[int]) -> Iterator[int]:
+    """The cuts, and more of them wherever two lie more than `LONGEST` apart."""
+    start = 0
+    for end in cuts:
+        while end - start > LONGEST:
+            window = text[start + LONGEST // 2 : start + LONGEST]
+            back = max(window.rfind(mark) for mark in " \t,，、")
+            start = start + (LONGEST if back < 0 else LONGEST // 2 + back + 1)
+            yield start
+        yield end
         start = end

@@ -23,6 +23,11 @@ OMIM = "http://www.omim.org"
 UCUM = "http://unitsofmeasure.org"
 
 
+def lowered(text: str) -> str:
+    """The text in lower case with every character in its place: the one letter that would become two stays one."""
+    return text.lower() if "İ" not in text else text.replace("İ", "I").lower()
+
+
 @dataclass(frozen=True)
 class Span:
     """Characters `start` to `end` (exclusive) of a note; `text` is what stands there."""

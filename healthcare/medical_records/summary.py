@@ -1,7 +1,7 @@
 """An extractive summary: what a note says, in lines that each point at the characters they come from.
 
-Nothing is worded anew: a line is the words of the note, and its evidence the places where they stand. The same concept in
-one group is one line with several places.
+Nothing is worded anew: a line is the words of the note, and its evidence the places where they stand. The same concept
+in one group is one line with several places.
 """
 
 from __future__ import annotations

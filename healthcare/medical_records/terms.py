@@ -84,7 +84,7 @@ def synthea_terms(paths: Mapping[str, Path]) -> Iterator[Term]:
 
 
 def ncbi_terms(train: Path) -> Iterator[Term]:
-    """Mentions of the training part; one with several concepts has all, the commonest first; composite ones have none."""
+    """Mentions of the training part; one with several concepts has all, commonest first; composite ones have none."""
     concepts: dict[str, Counter[str]] = defaultdict(Counter)
     for line in train.read_text(encoding="utf-8").splitlines():
         cells = line.split("\t")
@@ -114,7 +114,7 @@ def drugref_terms(table: Path) -> Iterator[Term]:
 
 
 def icd10cm_terms() -> Iterator[Term]:
-    """Names and inclusion terms of ICD-10-CM without "unspecified" and remarks in brackets; none if it is not installed.
+    """Names and inclusion terms of ICD-10-CM without "unspecified" and what is in brackets; none if not installed.
 
     Of equal names the longer code counts (R05.9 before R05). Chapter R is symptoms; external causes are left out.
     """
