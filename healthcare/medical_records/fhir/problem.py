@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,3 +44,13 @@ def shown(value: Any) -> str:
     if isinstance(value, str):
         return repr(value) if len(value) <= MOST_SHOWN else f"{value[:MOST_SHOWN]!r}... ({len(value)} characters)"
     return f"the number {str(value)[:MOST_SHOWN]}"
+
+
+def outcome(problems: Iterable[Problem]) -> dict[str, Any]:
+    """The problems as FHIR says them to another program: an OperationOutcome, one issue each."""
+    issues = [
+        {"severity": each.severity, "code": "invalid", "diagnostics": str(each), "expression": [each.path]}
+        for each in problems
+    ]
+    fine = {"severity": "information", "code": "informational", "diagnostics": "Nothing is wrong with it."}
+    return {"resourceType": "OperationOutcome", "issue": issues or [fine]}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+from healthcare.medical_records.fhir.lossless import walk
 from healthcare.medical_records.fhir.problem import Problem
 
 Json = dict[str, Any]
@@ -77,9 +78,13 @@ def _condition(value: Json) -> Found:
 
 
 def _contained(value: Json) -> Found:
+    used = {part for _, part, _ in walk(value) if isinstance(part, str) and part.startswith("#")}
     for at, part in enumerate(listed(value["contained"])):
         if not isinstance(part, dict):
             continue
+        if f"#{part.get('id')}" not in used and not any(each == "#" for _, each, _ in walk(part)):
+            got = f"nothing refers to #{part.get('id')}"
+            yield f".contained[{at}]", "a contained resource that nothing refers to (dom-3)", got, "a reference"
         if "contained" in part:
             yield f".contained[{at}].contained", "a contained resource contains none (dom-2)", "one", "none"
         meta = part.get("meta")

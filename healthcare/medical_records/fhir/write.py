@@ -5,9 +5,9 @@
 | disease, symptom of the patient | Condition | `verificationStatus`: refuted if denied, unconfirmed if in doubt |
 | the same of the family | FamilyMemberHistory | none if denied: R4 has no way to say so |
 | drug | MedicationStatement | dose, route and timing as written; not-taken if denied |
-| drug under "Allergies" | AllergyIntolerance | unconfirmed; refuted if denied |
+| drug called an allergy | AllergyIntolerance | unconfirmed; refuted if denied |
 | test, result | Observation | preliminary; unit and range only where written |
-| procedure | Procedure | not-done if denied; when it was done is unknown |
+| procedure | Procedure | completed if it is history, not-done if denied, else unknown |
 
 Nothing is guessed, and nothing lost silently: what becomes no resource is in `left_out` with the reason. Every resource
 carries the extension `EVIDENCE` (start, end, text, source), and one Provenance names the note and the program.
@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64encode
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,12 @@ from healthcare.medical_records.spans import Assertion, Entity, Span
 Json = dict[str, Any]
 EVIDENCE = "urn:espalier:medical-records:evidence"
 """The extension that says where in the note a resource comes from; characters, counted from 0, end exclusive."""
+REACH = 80
+"""Characters before and after a drug that may call it an allergy."""
+_ALLERGIC = re.compile(
+    r"\b(?:allergic|allergy|allergies|anaphylaxis) to (?:[\w-]+(?:,? and |,? or |, ?|/))*$", re.IGNORECASE
+)
+_ALLERGY = re.compile(r" allerg(?:y|ies)\b|(?:[、及和与][\u4e00-\u9fff]{1,8}){0,4}过敏", re.IGNORECASE)
 _NAMES = UUID("6f7c1d3a-5a0e-5d0c-9a58-0d3c2f6f1b7e")
 """The name space of our ids: the same note of the same patient gives the same ids."""
 
@@ -78,6 +85,7 @@ class _Writer:
     def __init__(self, note: Note, patient: str, recorded: str, document: str, author: str) -> None:
         self.note, self.patient, self.recorded, self.author = note, patient, recorded, author
         self.digest = hashlib.sha256(note.text.encode()).hexdigest()
+        self.allergies = [(part.start, part.end) for part in note.sections if part.kind == "allergies"]
         self.entries: list[Json] = []
         self.left_out: list[LeftOut] = []
         self.document = document or self._add(self._document(), "DocumentReference")
@@ -88,7 +96,7 @@ class _Writer:
         results = [(result.start, result.end) for result in self.note.results]
         first = len(self.entries)
         for entity in self.note.entities:
-            if entity.kind == "test" and any(start <= entity.start < end for start, end in results):
+            if entity.kind == "test" and _inside(entity.start, results):
                 continue  # the result says it with its value
             resource = self._of_entity(entity, sigs.get((entity.start, entity.end)))
             if isinstance(resource, str):
@@ -122,7 +130,7 @@ class _Writer:
         if said.experiencer == "family":
             return self._of_family(entity, said)
         if entity.kind == "drug":
-            return self._allergy(entity, said) if self._under_allergies(entity) else self._medication(entity, said, sig)
+            return self._allergy(entity, said) if self._is_allergy(entity) else self._medication(entity, said, sig)
         if entity.kind == "test":
             return self._test(entity, said)
         return self._procedure(entity, said) if entity.kind == "procedure" else self._condition(entity, said)
@@ -192,9 +200,10 @@ class _Writer:
         }
 
     def _procedure(self, entity: Entity, said: Assertion) -> Json:
+        done = said.temporality == "historical" and not said.uncertain
         return {
             **self._head("Procedure", entity.span, said),
-            "status": "not-done" if said.negated else "unknown",
+            "status": "not-done" if said.negated else "completed" if done else "unknown",
             "code": concept(entity.text, entity.codes),
             "subject": reference(self.patient),
         }
@@ -220,8 +229,13 @@ class _Writer:
             parts.append({"url": "temporality", "valueCode": said.temporality})
         return {"resourceType": kind, "extension": [{"url": EVIDENCE, "extension": parts}]}
 
-    def _under_allergies(self, entity: Entity) -> bool:
-        return any(part.kind == "allergies" and part.start <= entity.start < part.end for part in self.note.sections)
+    def _is_allergy(self, entity: Entity) -> bool:
+        """A drug under that header, or named so: "allergic to aspirin and penicillin", "青霉素过敏"."""
+        text, start, end = self.note.text, entity.start, entity.end
+        if _inside(start, self.allergies):
+            return True
+        before, after = text[max(0, start - REACH) : start], text[end : end + REACH]
+        return bool(_ALLERGIC.search(before) or _ALLERGY.match(after))
 
     def _document(self) -> Json:
         data = self.note.text.encode()
@@ -247,6 +261,12 @@ class _Writer:
             "agent": [{"who": {"type": "Device", "display": self.author}}],
             "entity": [{"role": "source", "what": reference(self.document)}],
         }
+
+
+def _inside(place: int, spans: list[tuple[int, int]]) -> bool:
+    """Whether a place lies in one of the spans, which are in order."""
+    at = bisect_right(spans, place, key=lambda span: span[0]) - 1
+    return at >= 0 and place < spans[at][1]
 
 
 def evidence(resource: Json) -> Iterator[Span]:

@@ -12,6 +12,7 @@ from healthcare.medical_records.fhir import structure
 from healthcare.medical_records.fhir.breakers import WAYS, break_each
 from healthcare.medical_records.fhir.evaluate import evaluate_fhir
 from healthcare.medical_records.fhir.lossless import MOST_DEPTH, dump, parse, walk
+from healthcare.medical_records.fhir.problem import outcome
 from healthcare.medical_records.fhir.read import explain, read, read_ndjson
 from healthcare.medical_records.fhir.references import Graph, nodes_of
 
@@ -88,6 +89,7 @@ def test_what_is_sound_has_no_problems_and_comes_out_as_it_went_in(text):
             "deceased[x]",
         ),
         (PATIENT, '"#org"', '"#other"', "Patient.managingOrganization.reference", "leads to nothing contained"),
+        (PATIENT, '"#org"', '"Organization/1"', "Patient.contained[0]", "dom-3"),
         (PATIENT, '"#org"', '"Patient/2"', "Patient.managingOrganization.reference", "expected Organization"),
         (PATIENT, '"#org"', '"an organization"', "Patient.managingOrganization.reference", "not a reference"),
         (PATIENT, '"url": "http://example.org/why", ', "", "Patient.name[0]._given[1].extension[0].url", "missing"),
@@ -129,6 +131,14 @@ def test_a_required_concept_needs_a_code_of_its_set():
     for bad in ({"text": "refuted"}, {"coding": [{"code": "refuted"}]}, {"coding": [{"system": [], "code": {}}]}):
         told = [str(each) for each in explain(json.dumps({**condition, "verificationStatus": bad}))]
         assert any("Condition.verificationStatus: not a code of condition-ver-status" in each for each in told)
+
+
+def test_problems_as_an_operation_outcome():
+    problems = explain(PATIENT.replace("female", "woman"))
+    said = outcome(problems)
+    assert said["issue"][0]["expression"] == ["Patient.gender"]
+    assert [explain(json.dumps(each)) for each in (said, outcome([]))] == [[], []]
+    assert "woman" not in problems[0].place()
 
 
 def test_references_lead_where_fhir_says():

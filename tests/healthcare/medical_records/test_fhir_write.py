@@ -100,7 +100,6 @@ def test_what_is_denied_doubted_or_of_others_is_never_affirmed():
     assert of["penicillin"]["resourceType"] == "AllergyIntolerance"
     assert of["CT scan"]["status"] == "cancelled"
     assert state(of["CT scan"], "dataAbsentReason") == "not-performed"
-    assert of["Appendectomy"]["status"] == "unknown"
     assert {each.span.text: each.reason for each in result.left_out} == {
         "chest pain": "it may happen, the note does not say that it has",
         "liver": "a place of the body is no finding",
@@ -126,6 +125,34 @@ def test_drugs_and_results_are_given_as_far_as_they_are_written():
     assert glucose["valueQuantity"] == {"value": 11}
     assert glucose["referenceRange"] == [{"low": {"value": 4}, "high": {"value": Decimal("6.1")}}]
     assert next(each for text, each in of.items() if text.startswith("troponin"))["valueString"] == "negative"
+
+
+@pytest.mark.parametrize(
+    ("text", "drug", "kind"),
+    [
+        ("She is allergic to warfarin and penicillin.", "penicillin", "AllergyIntolerance"),
+        ("Has a penicillin allergy.", "penicillin", "AllergyIntolerance"),
+        ("She is allergic to penicillin and takes metformin.", "metformin", "MedicationStatement"),
+        ("Allergies: penicillin\nMedications: metformin", "metformin", "MedicationStatement"),
+        ("患者对阿司匹林过敏。", "阿司匹林", "AllergyIntolerance"),
+        ("患者服用阿司匹林。", "阿司匹林", "MedicationStatement"),
+    ],
+)
+def test_an_allergy_is_no_medication(text, drug, kind):
+    assert by_text(written(text))[drug]["resourceType"] == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("History of appendectomy.", "completed"),
+        ("No appendectomy was done.", "not-done"),
+        ("Appendectomy is discussed.", "unknown"),
+    ],
+)
+def test_the_status_of_a_procedure_is_what_the_note_says(text, status):
+    resources = [entry["resource"] for entry in written(text).bundle["entry"]]
+    assert [each["status"] for each in resources if each["resourceType"] == "Procedure"] == [status]
 
 
 def test_chinese():
