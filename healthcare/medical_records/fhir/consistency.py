@@ -6,7 +6,7 @@ import binascii
 import re
 from base64 import b64decode
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,16 @@ def compare(records: Records, find: Finder) -> Iterator[Agreement]:
             by_patient[_patient(node.resource, records)].append(_recorded(node.resource, node.key or node.name))
     for note in kept_notes(records)[0]:
         yield _agreement(note, by_patient.get(note.patient, []), find(note.text))
+
+
+def totals(agreements: Iterable[Agreement]) -> dict[str, int]:
+    """Over all notes: how many there are, and how many agree, contradict, go unrecorded and unsaid."""
+    found = dict.fromkeys(("notes", "agreed", "contradicted", "unrecorded", "unsaid"), 0)
+    for each in agreements:
+        found["notes"] += 1
+        for name in ("agreed", "contradicted", "unrecorded", "unsaid"):
+            found[name] += len(getattr(each, name))
+    return found
 
 
 def _agreement(note: KeptNote, recorded: list[Recorded], entities: Sequence[Entity]) -> Agreement:

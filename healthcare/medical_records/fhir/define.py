@@ -30,17 +30,13 @@ INHERITED = {
 """What an element of each base carries, and is therefore not written again."""
 
 
-def main(package: Path) -> None:
-    """Read HL7's definitions in `package` and write the tables beside this file."""
+def tables(package: Path) -> dict[str, str]:
+    """The two tables by file name, out of HL7's definitions in `package`."""
     values, types = _definitions(package)
-    lines: list[str] = []
     used: set[str] = set()
-    for name in sorted(types):
-        lines += _of_type(types[name], values, used)
-    here = Path(__file__).parent
-    (here / "structure.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines = [line for name in sorted(types) for line in _of_type(types[name], values, used)]
     sets = [line for url in sorted(used) for line in _of_values(url, values)]
-    (here / "codes.tsv").write_text("\n".join(sets) + "\n", encoding="utf-8")
+    return {"structure.tsv": "\n".join(lines) + "\n", "codes.tsv": "\n".join(sets) + "\n"}
 
 
 def _definitions(package: Path) -> tuple[dict[str, Resource], dict[str, Resource]]:
@@ -144,4 +140,5 @@ def _all(concepts: Any) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    for file, text in tables(Path(sys.argv[1])).items():
+        Path(__file__).with_name(file).write_text(text, encoding="utf-8")

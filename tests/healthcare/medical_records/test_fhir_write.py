@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import InvalidRequest
 from healthcare.medical_records.dictionary import Dictionary, Term
-from healthcare.medical_records.fhir.consistency import compare, kept_notes
+from healthcare.medical_records.fhir.consistency import compare, kept_notes, totals
 from healthcare.medical_records.fhir.lossless import dump, parse
 from healthcare.medical_records.fhir.read import read, read_ndjson
 from healthcare.medical_records.fhir.write import EVIDENCE, evidence, write
@@ -228,6 +228,7 @@ def test_a_note_beside_the_recorded_conditions():
     assert (first.unrecorded, first.unsaid) == ((), ("Condition/skin",))
     assert [(said.text, key) for said, key in second.agreed] == [("pneumonia", "Condition/lungs")]
     assert (second.contradicted, [said.text for said in second.unrecorded]) == ((), ["breast cancer"])
+    assert totals([first, second]) == {"notes": 2, "agreed": 2, "contradicted": 3, "unrecorded": 1, "unsaid": 4}
     assert second.unsaid == ("Condition/sugar", "Condition/hot", "Condition/skin")
 
 
