@@ -73,7 +73,7 @@ class Tags:
 
     @cached_property
     def allowed(self) -> np.ndarray:
-        """bool (tags + 1, tags + 1): may the column follow the row; the last row begins, the last column ends a text."""
+        """bool (tags + 1, tags + 1): may the column follow the row; the last row begins, the last column ends."""
         size = len(self) + 1
         tags = np.arange(size)
         label, place = np.divmod(tags - 1, 4)
