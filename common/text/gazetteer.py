@@ -65,6 +65,16 @@ class Gazetteer:
                     found[start, label] = base + 3
         return found
 
+    def longest_marks(self, text: str) -> list[Mark]:
+        """The longest phrases from left to right, each as what it is most often: a baseline that knows no context."""
+        words, spans = self._keys(text)
+        found: list[Mark] = []
+        for start, end, phrase in sorted(self._matches(words), key=lambda match: (match[0], -match[1])):
+            if not found or spans[start][0] >= found[-1].end:
+                label = self.labels[int(np.argmax(self.marked[phrase]))]
+                found.append(Mark(spans[start][0], spans[end - 1][1], label))
+        return found
+
     def state(self) -> dict[str, list[int]]:
         """As JSON: for every phrase how often it is there and how often it is marked as each label."""
         return {phrase: [self.there[phrase], *counts] for phrase, counts in self.marked.items()}

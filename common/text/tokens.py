@@ -57,3 +57,12 @@ class Tokens:
     def state(self) -> str:
         """The content of the `tokenizer.json`."""
         return self._tokenizer.to_str()
+
+    @property
+    def size(self) -> int:
+        """Different tokens."""
+        return self._tokenizer.get_vocab_size()
+
+    def id_of(self, *names: str) -> int | None:
+        """Of the first of these tokens that there is."""
+        return next((found for name in names if (found := self._tokenizer.token_to_id(name)) is not None), None)
