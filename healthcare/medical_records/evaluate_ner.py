@@ -8,7 +8,7 @@ from common.evaluation.metrics import interval
 from common.evaluation.report import Metric
 from common.text.gazetteer import Gazetteer
 from common.text.tags import agreement, span_scores
-from healthcare.medical_records.ner import Finder, is_spaced
+from healthcare.medical_records.ner import Finder, units_of
 from healthcare.medical_records.ner_data import Marked
 
 REPEATS = 1000
@@ -27,8 +27,7 @@ def evaluate_ner(test: Marked, finder: Finder) -> dict[str, Metric]:
 
 def dictionary_ner(train: Marked, test: Marked) -> dict[str, Metric]:
     """The same for the longest matches of the phrases marked in `train`: the baseline."""
-    kind = "words" if is_spaced(train.texts) else "characters"
-    gazetteer = Gazetteer(kind, train.labels, longest=40).fit(train.texts, train.marks)
+    gazetteer = Gazetteer(units_of(train.texts), train.labels, longest=40).fit(train.texts, train.marks)
     return score(agreement(test.marks, [gazetteer.longest_marks(text) for text in test.texts]))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import Field
 
@@ -77,7 +77,7 @@ def train_ner(train: Marked, valid: Marked, recipe: Recipe, *, seed: int) -> tup
     from common.text.tagger import Tagging, new_tagger, train_tagger
     from common.text.tagger_export import export_tagger
 
-    kind = "words" if is_spaced(train.texts) else "characters"
+    kind = units_of(train.texts)
     columns = Columns(kind, train.labels).fit(train.texts, train.marks)
     settings = Tagging(**recipe.tagging)
     members = []
@@ -96,7 +96,8 @@ def train_ner(train: Marked, valid: Marked, recipe: Recipe, *, seed: int) -> tup
     return export_tagger(members, reader, int8=recipe.int8)
 
 
-def is_spaced(texts: Sequence[str]) -> bool:
-    """Are words of this writing set apart by spaces? Not where more than a tenth of the characters are Chinese."""
+def units_of(texts: Sequence[str]) -> Literal["words", "characters"]:
+    """What gets a tag: characters where more than a tenth of the texts' characters are Chinese, else words."""
     sample = "".join(texts)[:20_000]
-    return sum("一" <= character <= "鿿" for character in sample) <= len(sample) / 10
+    chinese = sum("一" <= character <= "鿿" for character in sample)
+    return "characters" if chinese > len(sample) / 10 else "words"
