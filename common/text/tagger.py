@@ -6,6 +6,7 @@ After Lample et al. (2016, arXiv:1603.01360) and Ma & Hovy (2016, arXiv:1603.013
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from common.text.crf import Crf, log_likelihood
 from common.text.encoder import Encoder
 from common.text.reading import Reader, stacked
 from common.text.tags import Mark, agreement, span_scores
+from common.text.tune import with_lora
 from common.training.loop import History, Optimisation, fit_dataset
 
 CHUNK = 16
@@ -37,6 +39,8 @@ class Tagging(Strict):
     layers: int = Field(1, ge=0, description="of the LSTM; 0: none")
     dropout: float = Field(0.4, ge=0, lt=1)
     forget: float = Field(0.1, ge=0, lt=1, description="share of forms that are hidden in training")
+    mode: Literal["full", "lora", "frozen"] = Field("full", description="how an encoder is tuned")
+    rank: int = Field(16, ge=1, description="rank of LoRA's updates (Hu et al., 2022)")
     optimisation: Optimisation = Optimisation(epochs=20, batch=32, learning_rate=4e-3, largest_gradient=1.0)
 
 
@@ -131,7 +135,7 @@ def train_tagger(
     """Train in place on texts and their marks, by likelihood; the tagger ends frozen, in evaluation.
 
     The reader's columns were fitted on these very texts. With `valid` the weights of the epoch with the best F1 of
-    whole marks there are kept. An encoder learns with `backbone_rate`, where it asks for gradients. Raises `UsageError`
+    whole marks there are kept. An encoder is tuned in place by `mode`, with `backbone_rate`. Raises `UsageError`
     without texts or when lengths differ.
     """
     if not len(texts) or len(texts) != len(marks):
@@ -155,9 +159,15 @@ def train_tagger(
         return span_scores(agreement(valid[1], predict(tagger, reader, valid[0])))["f1"]
 
     validate = f1 if valid else None
+    if tagger.net is not None:
+        tagger.net.requires_grad_(settings.mode == "full")
+        if settings.mode == "lora":
+            tagger.net = with_lora(tagger.net, settings.rank, seed)
     history = fit_dataset(
         tagger, examples, loss, settings.optimisation, seed=seed, backbone=tagger.net, validate=validate
     )
+    if tagger.net is not None and settings.mode == "lora":
+        tagger.net = tagger.net.merge_and_unload()
     tagger.requires_grad_(False)
     return history
 

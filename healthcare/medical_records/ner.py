@@ -86,8 +86,6 @@ def train_ner(train: Marked, valid: Marked, recipe: Recipe, *, seed: int) -> tup
         if encoder and recipe.pretraining is not None:
             masking = Masking(**{"kind": kind, **recipe.pretraining})
             pretrain_masked(encoder, train.texts, masking, seed=seed, valid=valid.texts)
-        if encoder:
-            encoder.requires_grad_(True)
         reader = Reader(columns, tokens=encoder.tokens if encoder else None, longest=recipe.longest)
         tagger = new_tagger(reader, settings, seed=seed + member, encoder=encoder)
         both = (valid.texts, valid.marks)

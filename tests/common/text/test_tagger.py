@@ -43,13 +43,19 @@ def said(count, seed):
     return texts, marks
 
 
-@pytest.fixture(scope="module", params=["columns", "encoder"])
+@pytest.fixture(scope="module", params=["columns", "full", "lora"])
 def trained(request, tiny):
     texts, marks = said(48, 1)
-    encoder = load_encoder(str(tiny)).requires_grad_(True) if request.param == "encoder" else None
+    encoder = load_encoder(str(tiny)) if request.param != "columns" else None
+    settings = SMALL if encoder is None else SMALL.model_copy(update={"mode": request.param, "rank": 2})
+    before = encoder and [value.clone() for value in encoder.net.parameters()]
     reader = Reader(Columns("words", ("drug", "name")).fit(texts, marks), tokens=encoder and encoder.tokens, longest=7)
-    tagger = new_tagger(reader, SMALL, seed=1, encoder=encoder)
-    history = train_tagger(tagger, reader, texts, marks, SMALL, seed=1, valid=said(12, 2))
+    tagger = new_tagger(reader, settings, seed=1, encoder=encoder)
+    history = train_tagger(tagger, reader, texts, marks, settings, seed=1, valid=said(12, 2))
+    if encoder:
+        changed = [not torch.equal(old, new) for old, new in zip(before, tagger.net.parameters(), strict=True)]
+        assert any(changed)
+        assert all(changed) or request.param == "lora"
     return tagger, reader, history
 
 
