@@ -42,3 +42,27 @@ class Tokens:
         for row, found in zip(ids, rows, strict=True):
             row[: len(found)] = found
         return ids
+
+    def pieces(self, words: Sequence[str]) -> list[list[int]]:
+        """Ids of every word alone, without special tokens: one at least, and at most `longest`."""
+        found = self._tokenizer.encode_batch(list(words), add_special_tokens=False)
+        return [encoding.ids or [self._tokenizer.token_to_id("[UNK]") or self.pad] for encoding in found]
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """The special tokens before and behind a text."""
+        ids = self._tokenizer.encode("").ids
+        return ids[0], ids[-1]
+
+    def state(self) -> str:
+        """The content of the `tokenizer.json`."""
+        return self._tokenizer.to_str()
+
+    @property
+    def size(self) -> int:
+        """Different tokens."""
+        return self._tokenizer.get_vocab_size()
+
+    def id_of(self, *names: str) -> int | None:
+        """Of the first of these tokens that there is."""
+        return next((found for name in names if (found := self._tokenizer.token_to_id(name)) is not None), None)

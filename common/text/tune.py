@@ -83,7 +83,7 @@ def tune(
         model.head.weight.copy_(torch.from_numpy(start))
         model.head.bias.zero_()
     if settings.mode == "lora":
-        encoder.net = _with_lora(encoder.net, settings.rank, seed)
+        encoder.net = with_lora(encoder.net, settings.rank, seed)
     else:
         for part in encoder.last_layers(settings.top):
             part.requires_grad_(True)
@@ -140,7 +140,8 @@ def contrast(vectors: Tensor, labels: Tensor, temperature: float) -> Tensor:
     return -means[counts > 0].mean() if bool((counts > 0).any()) else vectors.sum() * 0
 
 
-def _with_lora(net: nn.Module, rank: int, seed: int) -> nn.Module:
+def with_lora(net: nn.Module, rank: int, seed: int) -> nn.Module:
+    """A net whose own weights stay, with updates of low rank beside them; `.merge_and_unload()` adds them up."""
     from peft import LoraConfig, get_peft_model
 
     with torch.random.fork_rng(devices=[]):

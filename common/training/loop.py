@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from common.config import Strict
 from common.errors import UsageError
 from common.progress import bar
+from common.training.checkpoint import restore_checkpoint, save_checkpoint
 
 
 class Optimisation(Strict):
@@ -69,17 +71,23 @@ def fit_dataset(
     seed: int,
     backbone: nn.Module | None = None,
     validate: Callable[[nn.Module], float] | None = None,
+    checkpoint: Path | None = None,
+    run: Any = None,
 ) -> History:
     """Minimise `loss(model(x), y)` in place over a data set of (x, y) that has a length; it may draw anew every time.
 
     `backbone` is the part of the model that was trained before and learns more slowly. What has no parameter that asks
     for a gradient is frozen and stays in evaluation, batch norms with it. `validate` gives a metric of the model in
     evaluation, higher is better, after every epoch: the weights of the best are kept. The model ends in evaluation, on
-    the device where it was. Raises `UsageError` without an example or when the loss is no longer a number.
+    the device where it was. `checkpoint` is a file that is written anew after every epoch; where it is there already,
+    the run goes on behind the last one as if it had never stopped (exactly so on one process), and `run` (JSON) is what
+    must be the same beside settings, seed and the number of steps. Raises `UsageError` without an example, when the
+    loss is no longer a number, or for a checkpoint of another run.
     """
     accelerator = _accelerator()
     home = next(model.parameters()).device
-    loader = _loader(examples, settings, seed, accelerator.num_processes)
+    order = torch.Generator().manual_seed(seed)
+    loader = _loader(examples, settings, order, accelerator.num_processes)
     torch.manual_seed(seed + accelerator.process_index)  # dropout and augmentation
     groups = _groups(model, backbone, settings)
     optimiser = torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
@@ -88,9 +96,15 @@ def fit_dataset(
     prepared, optimiser, loader = accelerator.prepare(model, optimiser, loader)
     losses: list[float] = []
     metrics: list[float] = []
-    best, kept = None, 0
+    best, kept, done = None, 0, 0
+    told = [settings.model_dump(mode="json"), seed, steps, run]
+    if checkpoint and (facts := restore_checkpoint(checkpoint, model, optimiser, told, order)):
+        losses, metrics, kept, best = facts["losses"], facts["metrics"], facts["kept"], facts["best"]
+        done = len(losses)
+        schedule.last_epoch = done * len(loader)
     with _shown(accelerator, steps) as advance:
-        for epoch in range(settings.epochs):
+        advance(done * len(loader))
+        for epoch in range(done, settings.epochs):
             _train(prepared)
             total = torch.zeros((), device=accelerator.device)
             for x, y in loader:
@@ -113,6 +127,9 @@ def fit_dataset(
                     best, kept = deepcopy(model.state_dict()), epoch
                 elif settings.patience and epoch - kept >= settings.patience:
                     break
+            if checkpoint and accelerator.is_main_process:
+                facts = {"run": told, "losses": losses, "metrics": metrics, "kept": kept}
+                save_checkpoint(checkpoint, model, optimiser, facts, order, best)
     accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)  # mixed precision leaves `model.forward` wrapped
     if best:
         model.load_state_dict(best)
@@ -153,13 +170,12 @@ def _measure(model: nn.Module, validate: Callable[[nn.Module], float], accelerat
         return float(broadcast(torch.tensor(validate(model), dtype=torch.float64, device=accelerator.device)))
 
 
-def _loader(examples: Dataset[Any], settings: Optimisation, seed: int, processes: int) -> DataLoader[Any]:
+def _loader(examples: Dataset[Any], settings: Optimisation, order: torch.Generator, processes: int) -> DataLoader[Any]:
     batch = min(settings.batch, len(examples))
     if batch < processes or not batch:
         expected = f"at least {processes}, one for each process"
         raise UsageError("too few examples or too small a batch", got=batch, expected=expected)
     batch -= batch % processes
-    order = torch.Generator().manual_seed(seed)
     shuffle = not isinstance(examples, IterableDataset)
     return DataLoader(examples, batch, shuffle=shuffle, drop_last=True, generator=order, num_workers=settings.workers)
 
