@@ -1,0 +1,188 @@
+"""Identifiers that their form or the word before them tells: numbers, addresses of the net, dates, ages.
+
+All patterns are for text folded by `common.text.identifiers.fold`, are bounded, and so take time in proportion to the
+text. What only context tells (most names, places, employers) is the tagger's work, and `cues.py`'s.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+
+from common.text.identifiers import MAIL, RESIDENT, SPELT, SSN, cards, ibans
+from healthcare.medical_records.deid.identifiers import Kind
+
+Found = tuple[Kind, int, int]
+
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?)\b\.?"
+)
+_DAY, _NUMBER, _YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])", r"(?:18|19|20)\d\d"
+_CLOCK = r"\d{1,2}:\d\d(?::\d\d(?:\.\d{1,6})?)?(?: ?[ap]\.?m\b\.?)?"
+_TIME = rf"(?:(?:[ T]|, ?| at ){_CLOCK}(?:Z|[+-]\d\d:?\d\d)?)?"
+_HAN = "[〇零○一二三四五六七八九十]"
+DATES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"(?<![\d./-]){_YEAR}([-/.]){_NUMBER}\1{_DAY}{_TIME}(?![\d/-])",
+        rf"(?<![\d./-])(?:{_NUMBER}/{_DAY}|{_DAY}/{_NUMBER})/(?:{_YEAR}|\d\d){_TIME}(?![\d/])",
+        rf"(?<![\d.-])(?:{_NUMBER}-{_DAY}|{_DAY}-{_NUMBER})-(?:{_YEAR}){_TIME}(?![\d-])",
+        rf"(?<![\d.]){_DAY}\.{_NUMBER}\.{_YEAR}{_TIME}(?![\d.]\d)",
+        rf"(?<![\d.])(?:{_DAY}(?:st|nd|rd|th)?(?:-|,? )(?:of )?{_MONTH}|{_MONTH} ?{_DAY}(?:st|nd|rd|th)?)"
+        rf"(?:-|,? )(?:of )?(?:{_YEAR}|'?\d\d\b(?![:/%]| ?mg)){_TIME}(?!\d)",
+        rf"(?<!\w)(?:{_MONTH},? (?:of )?{_YEAR}|{_YEAR}[- ]{_MONTH}[- ]{_DAY})(?!\d)",
+        rf"(?<!\w)(?:{_MONTH} {_DAY}(?:st|nd|rd|th)?|{_DAY}(?:st|nd|rd|th)? (?:of )?{_MONTH})(?![\w/%]|[.,:]\d| ?mg)",
+        rf"\b(?:on|since|until|dated?|dos|dob|admitted|discharged|seen|through|before|after):? ({_NUMBER}/{_DAY})(?![\d/.])",
+        r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b",
+        rf"\b(?:in|since|until|before|after|during|from|by|of|circa|year|and|to) ({_YEAR})(?![\d%/.-]|,\d|:\d| ?m[gl])\b",
+        rf"(?:{_YEAR}年|{_HAN}{{4}}年|\d\d年(?=\d{{1,2}}月\d))(?:{_NUMBER}|{_HAN}{{1,2}})月"
+        rf"(?:(?:{_DAY}|{_HAN}{{1,3}})[日号])?(?:[上下]午)?(?:{_CLOCK}|\d{{1,2}}[时点](?:\d{{1,2}}分)?)?",
+        rf"(?<![\d.]){_NUMBER}月{_DAY}[日号](?:[上下]午)?(?:{_CLOCK})?",
+        rf"(?<!\d){_YEAR}年(?![余来多])",
+        r"(?:星期|周)[一二三四五六日天](?!围)",
+    )
+)
+AGES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(?<![\d.])(\d{1,3})(?:[ -]{1,2}years?[ -]{1,2}old| ?[- ]?y(?:ears?)?[ /.]?o\b| ?yrs?\.?[ -]old)",
+        r"\b(?:aged?|age of|age is|turn(?:ed|s|ing)?|turn):? (\d{1,3})(?![\d./%]|,\d| ?m[gl])",
+        r"(?<![\d.])(\d{1,3})(?:周?岁)",
+        r"年龄[:为是 ]{0,2}(\d{1,3})(?!\d)",
+    )
+)
+URL = re.compile(
+    r"(?:https?|ftp)://[^\s<>\"'，。；、）)]{3,300}|\bwww\.[^\s<>\"'，。；、）)]{3,300}"
+    r"|\b(?<![@.-])(?:[a-z0-9-]{2,63}\.){1,4}(?:com|org|net|edu|gov|cn|info|co\.uk|de|fr|io)\b(?:/[^\s<>\"'，。；、）)]{0,300})?(?![@\w])",
+    re.IGNORECASE | re.ASCII,
+)
+V4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]\d)")
+V6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])", re.IGNORECASE)
+UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE)
+PICTURE = re.compile(r"[\w.-]{1,80}\.(?:jpe?g|png|heic|bmp|gif|tiff?|dcm)\b", re.IGNORECASE)
+PLATE = re.compile(r"[京津沪渝冀豫云辽黑湘皖鲁苏浙赣鄂桂甘晋蒙陕吉闽贵粤川青藏琼宁新][A-HJ-NP-Z][·. ]?[A-HJ-NP-Z0-9]{5,6}(?![A-Z0-9])")
+PHONE = re.compile(
+    r"(?<![\w./-])(?:\+\d{1,3}[ -]?|001-|1-)?(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-. ]\d{4}(?: ?(?:x|ext\.?) ?\d{1,6})?(?![\d-])"
+    r"|\+\d{1,3}[ -]?(?:\(0\))?(?:[ -]?\d{1,5}){2,5}(?!\d)|(?<!\d)(?:\+?86[- ]?)?1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?!\d)"
+    r"|(?<!\d)0\d{2,3}-\d{7,8}(?!\d)|(?<![\w.])\(\d{2,4}\) ?\d{3,4}[ -]?\d{3,4}(?!\d)"
+    r"|\b(?:phone|tel|telephone|mobile|cell|pager|beeper|call|contact|desk|office|home|fax)[:.# ]{1,3}(?:(?:number|no\.?|at|is)[: ]{1,2}){0,2}"
+    r"(?P<it>\+?\(?\d[\d ().-]{5,18}\d(?: ?(?:x|ext\.?) ?\d{1,6})?)|(?:电话|手机|座机|联系方式)(?:号码?)?[:是为 ]{0,2}(?P<zh>\d[\d -]{5,14}\d)",
+    re.IGNORECASE,
+)
+FAX = re.compile(r"(?:\bfax\b|facsimile|传真)(?:号码?| number| no\.?)?[\s:#.]{0,3}$", re.IGNORECASE)
+FAX_AFTER = re.compile(r" ?\(?fax\b", re.IGNORECASE)
+
+_CODE = r"(?P<it>(?=[A-Z0-9()/*.-]{0,40}\d)[A-Z0-9(](?:[ ]?(?=[\d-])[A-Z0-9()/*.-]|[A-Z0-9()/*.-]){2,40}(?<![.)/-]))"
+_ID = r"(?:(?:id|identifier|number|num|no|nr|#)\b\.?|#)"
+_IS = r"[\s:#=]{0,3}(?:(?:is|was|are|为|是)[\s:]{1,2})?[\s:#]{0,2}"
+CODES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
+    (kind, re.compile(rf"(?:{cue}){_IS}{_CODE}", re.IGNORECASE))
+    for kind, cue in (
+        (
+            "mrn",
+            rf"\b(?:mrn|mr#|medical record|med rec|chart|hospital|patient|unit)[ ]?{_ID}|\bmrn\b"
+            r"|(?:病历|病案|住院|门诊|登记|就诊卡?|患者|病人|诊疗卡)(?:号码?|编号|ID)",
+        ),
+        (
+            "plan",
+            rf"\b(?:insurance|policy|member|subscriber|beneficiary|medicare|medicaid|group|health plan|plan|payer)"
+            rf"(?: (?:policy|member|group|beneficiary))?[ ]?{_ID}"
+            r"|(?:医保|社保|参保|保险|保单|医疗证)(?:卡|单|人)?(?:号码?|编号)",
+        ),
+        (
+            "account",
+            rf"\b(?:account|acct|billing|invoice|claim|(?:credit |debit )?card|guarantor)(?: account)?[ ]?{_ID}"
+            r"|\b(?:iban|acct)\b|(?:银行卡|[账帐][号户]|发票|结算单?)(?:号码?|编号)?",
+        ),
+        (
+            "license",
+            rf"\b(?:driv(?:er'?s?|ing) licen[cs]e|licen[cs]e|dl|certificate|cert|dea|npi|passport|registration)[ ]?{_ID}"
+            r"|\b(?:driv(?:er'?s?|ing) licen[cs]e|dea|npi|passport)\b|(?:驾驶?证|执照|执业证书?|护照|资格证书?|军官证|许可证|出生证)(?:号码?|编号)?",
+        ),
+        ("vehicle", rf"\b(?:licen[cs]e plates?|plates?|vehicle|vin)(?: {_ID})?|(?:车牌|车架|发动机)(?:号码?)"),
+        (
+            "device",
+            rf"\b(?:serial|device|implant|lot|model serial|imei|udi)[ ]?{_ID}|\b(?:s/n|sn|imei|udi|serial)\b"
+            r"|(?:序列|设备|机身|器械|植入物|起搏器)(?:号码?|编号|序列号)",
+        ),
+        ("biometric", rf"\b(?:finger ?print|voice ?print|retina(?:l scan)?|iris(?: scan)?|palm print|biometric|face template)s? ?{_ID}"),
+        ("biometric", r"(?:指纹|声纹|虹膜|掌纹|人脸|面部模板|生物特征)(?:编号|号码?|ID|模板号?)"),
+        ("national_id", rf"\b(?:ssn|social security|national id|identity card)(?: (?:card|{_ID}))?|身份证(?:号码?)?"),
+        (
+            "other",
+            rf"\b(?:accession|specimen|sample|order|encounter|visit|case|study(?: subject)?|subject|trial|badge|employee|student|"
+            rf"reference|ref|confirmation|ticket|protocol|participant)[ ]?{_ID}|\b(?:user ?name|login|study subject|badge)\b"
+            r"|(?:标本|检查|影像|申请单?|检验|报告单?|工|学|流水|条码|条形码|样本|放射|超声|病理|微信|QQ)(?:号码?|编号)",
+        ),
+    )
+)
+RUN = re.compile(rf"(?<![\w.,])(?:[A-Z]{{1,4}}-?)?\d{{7,24}}(?:-\d{{1,6}})?(?![\w]|[.,]\d|\s?(?:copies|IU|cfu|cells?|/|×|x10|个))", re.IGNORECASE)
+"""Seven digits in a row are no measurement, unless a unit of counts follows."""
+UNCUED = re.compile(r"(?<![\w.])\d{3}-\d{2}-\d{4}(?![\w-])")
+
+
+def find(folded: str) -> Iterator[Found]:
+    """Kind, start and end of what identifies, in the order of trust; spans may overlap."""
+    for start, end, _ in ibans(folded):
+        yield "account", start, end
+    for pattern in (MAIL, SPELT):
+        for match in pattern.finditer(folded):
+            yield "email", *match.span()
+    for match in URL.finditer(folded):
+        yield "url", match.start(), match.start() + len(match.group().rstrip(".,;:!?"))
+    for match in V4.finditer(folded):
+        if all(int(part) < 256 for part in match.group().split(".")):
+            yield "ip", *match.span()
+    for match in V6.finditer(folded):
+        if _is_v6(match.group()):
+            yield "ip", *match.span()
+    for match in UUID.finditer(folded):
+        yield "other", *match.span()
+    for match in PICTURE.finditer(folded):
+        yield "photo", *match.span()
+    for match in RESIDENT.finditer(folded):
+        yield "national_id", *match.span()
+    for match in PLATE.finditer(folded):
+        yield "vehicle", *match.span()
+    for pattern in DATES:
+        for match in pattern.finditer(folded):
+            yield "date", *_inner(match)
+    for pattern in AGES:
+        for match in pattern.finditer(folded):
+            if int(match[1]) <= 130:
+                yield "age", *match.span(1)
+    for kind, pattern in CODES:
+        for match in pattern.finditer(folded):
+            yield kind, *match.span("it")
+    for match in (*SSN.finditer(folded), *UNCUED.finditer(folded)):
+        yield "national_id", *match.span()
+    for start, end, _ in cards(folded):
+        yield "account", start, end
+    yield from _phones(folded)
+    for match in RUN.finditer(folded):
+        digits = sum(c.isdigit() for c in match.group())
+        yield "account" if 11 < digits < 20 else "other", *match.span()
+
+
+def _phones(folded: str) -> Iterator[Found]:
+    for match in PHONE.finditer(folded):
+        name = match.lastgroup
+        start, end = match.span(name) if name else match.span()
+        fax = FAX.search(folded, max(0, start - 16), start) or FAX_AFTER.match(folded, end)
+        yield "fax" if fax else "phone", start, end
+
+
+def _inner(match: re.Match[str]) -> tuple[int, int]:
+    """The part in brackets that is more than a separator, or all."""
+    if match.re.groups and match[1] and len(match[1]) > 1:
+        return match.span(1)
+    return match.span()
+
+
+def _is_v6(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == 6 and sum(c.isdigit() or c.isalpha() for c in text) > 3
+    except ValueError:
+        return False
