@@ -35,8 +35,8 @@ DATES = tuple(
         rf"(?<!\w)(?:{_MONTH},? (?:of )?{_YEAR}|{_YEAR}[- ]{_MONTH}[- ]{_DAY})(?!\d)",
         rf"(?<!\w)(?:{_MONTH} {_DAY}(?:st|nd|rd|th)?|{_DAY}(?:st|nd|rd|th)? (?:of )?{_MONTH})(?![\w/%]|[.,:]\d| ?mg)",
         rf"\b(?:on|since|until|dated?|dos|dob|admitted|discharged|seen|through|before|after):? ({_NUMBER}/{_DAY})(?![\d/.])",
-        r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b",
-        rf"\b(?:in|since|until|before|after|during|from|by|of|circa|year|and|to) ({_YEAR})(?![\d%/.-]|,\d|:\d| ?m[gl])\b",
+        r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b",
+        rf"\b(?:in|since|until|before|after|during|from|by|of|circa|year|and|to) ({_YEAR})(?![\d%/-]|[.,:]\d| ?m[gl])",
         rf"(?:{_YEAR}年|{_HAN}{{4}}年|\d\d年(?=\d{{1,2}}月\d))(?:{_NUMBER}|{_HAN}{{1,2}})月"
         rf"(?:(?:{_DAY}|{_HAN}{{1,3}})[日号])?(?:[上下]午)?(?:{_CLOCK}|\d{{1,2}}[时点](?:\d{{1,2}}分)?)?",
         rf"(?<![\d.]){_NUMBER}月{_DAY}[日号](?:[上下]午)?(?:{_CLOCK})?",
@@ -48,7 +48,7 @@ AGES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"(?<![\d.])(\d{1,3})(?:[ -]{1,2}years?[ -]{1,2}old| ?[- ]?y(?:ears?)?[ /.]?o\b| ?yrs?\.?[ -]old)",
-        r"\b(?:aged?|age of|age is|turn(?:ed|s|ing)?|turn):? (\d{1,3})(?![\d./%]|,\d| ?m[gl])",
+        r"\b(?:aged?|age of|age is|died at(?: age)?|turn(?:ed|s|ing)?|turn):? (\d{1,3})(?![\d/%]|[.,]\d| ?m[gl])",
         r"(?<![\d.])(\d{1,3})(?:周?岁)",
         r"年龄[:为是 ]{0,2}(\d{1,3})(?!\d)",
     )
@@ -58,15 +58,15 @@ URL = re.compile(
     r"|\b(?<![@.-])(?:[a-z0-9-]{2,63}\.){1,4}(?:com|org|net|edu|gov|cn|info|co\.uk|de|fr|io)\b(?:/[^\s<>\"'，。；、）)]{0,300})?(?![@\w])",
     re.IGNORECASE | re.ASCII,
 )
-V4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]\d)")
+V4 = re.compile(r"(?<![\d.])(?:(?!0\d)\d{1,3}\.){3}\d{1,3}(?!\d|\.\d)")
 V6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])", re.IGNORECASE)
 UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE)
 PICTURE = re.compile(r"[\w.-]{1,80}\.(?:jpe?g|png|heic|bmp|gif|tiff?|dcm)\b", re.IGNORECASE)
-PLATE = re.compile(r"[京津沪渝冀豫云辽黑湘皖鲁苏浙赣鄂桂甘晋蒙陕吉闽贵粤川青藏琼宁新][A-HJ-NP-Z][·. ]?[A-HJ-NP-Z0-9]{5,6}(?![A-Z0-9])")
+PLATE = re.compile(r"(?P<it>[京津沪渝冀豫云辽黑湘皖鲁苏浙赣鄂桂甘晋蒙陕吉闽贵粤川青藏琼宁新][A-HJ-NP-Z][·. ]?[A-HJ-NP-Z0-9]{5,6})(?![A-Z0-9])")
 PHONE = re.compile(
     r"(?<![\w./-])(?:\+\d{1,3}[ -]?|001-|1-)?(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-. ]\d{4}(?: ?(?:x|ext\.?) ?\d{1,6})?(?![\d-])"
     r"|\+\d{1,3}[ -]?(?:\(0\))?(?:[ -]?\d{1,5}){2,5}(?!\d)|(?<!\d)(?:\+?86[- ]?)?1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?!\d)"
-    r"|(?<!\d)0\d{2,3}-\d{7,8}(?!\d)|(?<![\w.])\(\d{2,4}\) ?\d{3,4}[ -]?\d{3,4}(?!\d)"
+    r"|(?<![\w.])0\d(?:[. -]\d\d){4}(?![\d.]\d)|(?<!\d)0\d{2,3}-\d{7,8}(?!\d)|(?<![\w.])\(\d{2,4}\) ?\d{3,4}[ -]?\d{3,4}(?!\d)"
     r"|\b(?:phone|tel|telephone|mobile|cell|pager|beeper|call|contact|desk|office|home|fax)[:.# ]{1,3}(?:(?:number|no\.?|at|is)[: ]{1,2}){0,2}"
     r"(?P<it>\+?\(?\d[\d ().-]{5,18}\d(?: ?(?:x|ext\.?) ?\d{1,6})?)|(?:电话|手机|座机|联系方式)(?:号码?)?[:是为 ]{0,2}(?P<zh>\d[\d -]{5,14}\d)",
     re.IGNORECASE,
@@ -99,9 +99,9 @@ CODES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
         (
             "license",
             rf"\b(?:driv(?:er'?s?|ing) licen[cs]e|licen[cs]e|dl|certificate|cert|dea|npi|passport|registration)[ ]?{_ID}"
-            r"|\b(?:driv(?:er'?s?|ing) licen[cs]e|dea|npi|passport)\b|(?:驾驶?证|执照|执业证书?|护照|资格证书?|军官证|许可证|出生证)(?:号码?|编号)?",
+            r"|\b(?:driv(?:er'?s?|ing) licen[cs]e|licen[cs]e|dea|npi|passport)\b|(?:驾驶?证|执照|执业证书?|护照|资格证书?|军官证|许可证|出生证)(?:号码?|编号)?",
         ),
-        ("vehicle", rf"\b(?:licen[cs]e plates?|plates?|vehicle|vin)(?: {_ID})?|(?:车牌|车架|发动机)(?:号码?)"),
+        ("vehicle", rf"\b(?:vehicle|vin)(?: {_ID})?|(?:车牌|车架|发动机)(?:号码?)"),
         (
             "device",
             rf"\b(?:serial|device|implant|lot|model serial|imei|udi)[ ]?{_ID}|\b(?:s/n|sn|imei|udi|serial)\b"
@@ -118,6 +118,10 @@ CODES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
         ),
     )
 )
+ACCOUNT_FORM = re.compile(r"(?<![A-Z0-9])[A-Z]{2}\d{2}(?=[A-Z]{0,6}\d)[A-Z0-9]{11,30}(?![A-Z0-9])", re.IGNORECASE)
+CARD_CUED = re.compile(r"\b(?:card|cc|visa|mastercard|amex)\b[^\d\n.]{0,20}(?P<it>\d(?:[ -]?\d){11,18})(?![ -]?\d)", re.IGNORECASE)
+TAG = re.compile(r"\b(?:licen[cs]e |number )?(?:plates?|tag)\b[\s:#]{0,3}(?:(?:is|no\.?|number)\s)?(?P<it>(?=[A-Z -]{0,4}\d)[A-Z0-9]{1,4}[ -]?[A-Z0-9]{2,5})\b", re.IGNORECASE)
+ANY_MAIL = re.compile(r"[^\s@<>,;:()\[\]\"'，。；：、（）]{1,64}@(?:[^\W_][\w-]{0,62}\.){1,4}[^\W\d_]{2,24}\b")
 RUN = re.compile(rf"(?<![\w.,])(?:[A-Z]{{1,4}}-?)?\d{{7,24}}(?:-\d{{1,6}})?(?![\w]|[.,]\d|\s?(?:copies|IU|cfu|cells?|/|×|x10|个))", re.IGNORECASE)
 """Seven digits in a row are no measurement, unless a unit of counts follows."""
 UNCUED = re.compile(r"(?<![\w.])\d{3}-\d{2}-\d{4}(?![\w-])")
@@ -127,7 +131,11 @@ def find(folded: str) -> Iterator[Found]:
     """Kind, start and end of what identifies, in the order of trust; spans may overlap."""
     for start, end, _ in ibans(folded):
         yield "account", start, end
-    for pattern in (MAIL, SPELT):
+    for match in ACCOUNT_FORM.finditer(folded):
+        yield "account", *match.span()
+    for match in CARD_CUED.finditer(folded):
+        yield "account", *match.span("it")
+    for pattern in (ANY_MAIL, MAIL, SPELT):
         for match in pattern.finditer(folded):
             yield "email", *match.span()
     for match in URL.finditer(folded):
@@ -144,8 +152,9 @@ def find(folded: str) -> Iterator[Found]:
         yield "photo", *match.span()
     for match in RESIDENT.finditer(folded):
         yield "national_id", *match.span()
-    for match in PLATE.finditer(folded):
-        yield "vehicle", *match.span()
+    for pattern in (PLATE, TAG):
+        for match in pattern.finditer(folded):
+            yield "vehicle", *match.span("it")
     for pattern in DATES:
         for match in pattern.finditer(folded):
             yield "date", *_inner(match)
@@ -161,6 +170,10 @@ def find(folded: str) -> Iterator[Found]:
     for start, end, _ in cards(folded):
         yield "account", start, end
     yield from _phones(folded)
+
+
+def runs(folded: str) -> Iterator[Found]:
+    """Numbers of which nothing tells what they are, but that are too long for anything but an identifier."""
     for match in RUN.finditer(folded):
         digits = sum(c.isdigit() for c in match.group())
         yield "account" if 11 < digits < 20 else "other", *match.span()

@@ -161,7 +161,8 @@ def email(pools: Pools, rng: random.Random) -> str:
     """An address of electronic mail."""
     first, last = rng.choice(pools["female"] + pools["male"]), rng.choice(pools["last"]).replace(" ", "")
     user = rng.choice((f"{first}{last}", f"{first[0]}.{last}".lower(), f"{last}{rng.randint(1, 99)}".lower()))
-    return f"{user.replace(chr(39), '')}@{invented(rng).lower()}.{rng.choice(pools['domains'])}"
+    host = rng.choice(string.ascii_lowercase) + rng.choice(("mail", "nova", "teleco", "post", "hotel"))
+    return f"{user.replace(chr(39), '')}@{host}{rng.randint(1, 99)}.{rng.choice(pools['domains'])}"
 
 
 def url(pools: Pools, rng: random.Random) -> str:
@@ -305,3 +306,8 @@ def _latin(pools: Pools) -> Pools:
     if pools["female"][0].isascii():
         return pools
     return {"female": ["Li", "Mei", "Fang"], "male": ["Wei", "Jun"], "last": ["Wang", "Zhang", "Chen"], "domains": ["com.cn", "cn", "com"]}
+
+
+def make(language: str, slot: str, pools: Pools, rng: random.Random) -> str:
+    """A value for a slot of the templates."""
+    return (ZH if language == "zh" else EN)[slot][1](pools, rng)
