@@ -6,82 +6,92 @@ import re
 from collections.abc import Iterator, Sequence
 
 from healthcare.medical_records.deid.identifiers import Identifier, Kind
+from healthcare.medical_records.deid.patterns import cue_words
 from healthcare.medical_records.deid.simulator import tables
 
 Found = tuple[Kind, int, int]
 
-_UPPER = r"[A-ZÀ-ÖØ-ÞĀĂĄĆČĎĐĒĘĚĞĢĪĶŁĽŃŅŇŐŒŔŘŚŞŠŢŤŪŮŰŲŹŻŽ]"
+_CUES, _LISTS = cue_words(), tables()[0]["zh"]
+
+
+def _any(part: str, name: str) -> str:
+    return f"(?:{'|'.join(_CUES[part][name])})"
+
+
+_UPPER = "[A-ZÀ-ÖØ-ÞĀĂĄĆČĎĐĒĘĚĞĢĪĶŁĽŃŅŇŐŒŔŘŚŞŠŢŤŪŮŰŲŹŻŽ]"
 _WORD = rf"{_UPPER}[^\W\d_]*(?:['’-]{_UPPER}?[^\W\d_]+)*"
-_NOT_NAMES = (
-    r"(?!(?:The|This|That|He|She|It|We|They|Patient|Pt|Mother|Father|History|Date|Age|Sex|Male|Female|Phone|Fax|MRN|DOB|MD|RN"
-    r"|Clinic|Hospital|Chief|Medical|Reason|Diagnosis|Admission|Discharge|None|Unknown|No|Yes|Not|Has|Is|Was|Denies)\b)"
-)
-_FULL = rf"(?P<it>{_NOT_NAMES}{_WORD}(?:[ ]{_NOT_NAMES}(?:{_UPPER}\b\.?|{_WORD})){{0,3}})"
-_LISTED = rf"(?P<it>{_NOT_NAMES}{_WORD}(?:,[ ]{_WORD}(?:[ ]{_UPPER}\b\.?)?|(?:[ ]{_NOT_NAMES}(?:{_UPPER}\b\.?|{_WORD})){{0,3}}))"
-_ROLE = (
-    r"(?:patient(?:'s)?(?: name)?|name|attending|physician|surgeon|provider|author|pcp|referr(?:ing|ed)(?: physician)?|cc|attn"
-    r"|emergency contact|next of kin|contact|guarantor|subscriber|technologist|radiologist|interpreter|witness|nurse|resident)"
-)
-_KIN = r"(?:wife|husband|son|daughter|brother|sister|mother|father|partner|spouse|niece|nephew|aunt|uncle|friend|neighbor|grand\w+)"
+_NO = rf"(?!(?:{_any('names', 'not')}|{_any('names', 'titles')})\b)"
+_MORE = rf"(?:[ ]{_NO}(?:{_UPPER}\.|{_WORD})){{0,3}}"
+_FULL = rf"(?P<it>{_NO}{_WORD}{_MORE})"
+_LISTED = rf"(?P<it>{_NO}{_WORD}(?:,[ ]{_WORD}(?:[ ]{_UPPER}\b(?!['’])\.?)?|{_MORE}))"
 _ZH = "\u4e00-\u9fff"
-_NAMES = tables()[0]["zh"]
-_SURNAME = rf"(?:{'|'.join(_NAMES['last_two'].split())}|[{_NAMES['last']}])"
-_GIVEN = f"[{''.join(dict.fromkeys(_NAMES['female'] + _NAMES['male']))}]"
-_FULL_ZH = rf"(?P<it>{_SURNAME}(?:[{_ZH}·]{{1,3}}?))"
-_END = r"(?=[\s,，。;；:、!（）()/\d]|$|电话|身份|性别|年龄|先生|女士|医[生师]|主任|主治|护士|男|女|代诉|陈述|签|联系|于|因)"
-_TOWNS = "|".join(_NAMES["towns"].split())
-_PROVINCE = "|".join(_NAMES["provinces"].split())
+_SURNAME = rf"(?:{'|'.join(_LISTS['last_two'].split())}|[{_LISTS['last']}])"
+_SHORT = rf"(?P<it>{_SURNAME}[{''.join(dict.fromkeys(_LISTS['female'] + _LISTS['male']))}]{{1,2}})"
+_END = r"(?=[\s,。;:、!()/\d]|$|电话|身份|性别|年龄|先生|女士|医[生师]|主任|主治|护士|男|女|代诉|陈述|签|联系|于|因)"
+_PROVINCE, _TOWNS = ("|".join(_LISTS[name].split()) for name in ("provinces", "towns"))
+_RANK = "(?:主任|副主任|主治|住院|责任)?(?:医[生师]|护士|大夫|教授)"
+_STREET_ZH = (
+    rf"(?:[{_ZH}\d]{{1,12}}?{_any('places', 'streets_zh')})"
+    rf"(?:[{_ZH}\dA-Za-z-]{{0,6}}?\d{{1,5}}{_any('places', 'units_zh')}?){{0,5}}\d{{0,5}}"
+)
 NAMES = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"\b(?:Dr|Mr|Mrs|Ms|Miss|Prof|Nurse|Doctor|Professor|Sister|Sgt|Capt|Rev)\b\.? {{1,2}}{_FULL}",
-        rf"(?i:^|[\n.;(]|\b)(?i:{_ROLE})[ ]?:[ ]{{0,3}}{_LISTED}",
-        rf"\b(?i:(?:dictated|signed|reviewed|seen|referred|performed|interpreted|examined|written|approved|verified) by):?[ ]{_FULL}",
-        rf"{_FULL},? (?:MD|M\.D\.|DO|RN|NP|PA-C|PhD|Ph\.D\.|LPN|CRNA|MBBS|FACS|LCSW)(?!\w)",
-        rf"\b(?i:(?:his|her|the|my|their|patient's) (?:\w+ )?{_KIN}),? (?:(?:is )?(?:named|called) |is )?{_FULL}",
+        rf"\b{_any('names', 'titles')}\b\.? {{1,2}}{_FULL}",
+        rf"(?i:^|[\n.;(]|\b)(?i:{_any('names', 'roles')})[ ]?:[ ]{{0,3}}{_LISTED}",
+        rf"\b(?i:{_any('names', 'deeds')} by):?[ ]{_FULL}",
+        rf"{_FULL},? {_any('names', 'degrees')}(?!\w)",
+        rf"\b(?i:(?:his|her|the|my|their|patient's) (?:\w{{1,20}} )?{_any('names', 'kin')}),?"
+        rf" (?:(?:is )?(?:named|called) |is )?{_FULL}",
         rf"\b(?i:(?:my|his|her|full|maiden|last|first|sur) ?name(?:'s| is|:)) {_FULL}",
-        rf"\b(?i:my name is|i am called|name's)[ ](?P<it>[^\W\d_]+(?:[ ][^\W\d_]+)?)(?=[.,!\n]|$)",
-        rf"(?:姓名|患者姓名|名字|联系人|签名|签字|记录者|医师|医生|家属|监护人|责任护士|护士|术者|主刀|助手|麻醉师|报告者|审核者|送检医师)[:是为]\s?{_FULL_ZH}{_END}",
-        rf"(?P<it>{_SURNAME}{_GIVEN}{{1,2}})(?=(?:主任|副主任|主治|住院|责任)?(?:医[生师]|护士|大夫|教授)|先生|女士|小姐|主任|护士长|技师)",
-        rf"(?P<it>{_SURNAME})(?=(?:主任|副主任)(?!委)|医生|大夫|教授|护士|护士长)(?<![{_ZH}]{{3}})",
-        rf"(?:患者|病人|患儿|产妇)(?P<it>{_SURNAME}{_GIVEN}{{1,2}})(?=[,，（( ]{{0,2}}[男女]|[,，]|因|诉|系|，)",
-        rf"(?:其|之)?(?:妻子?|丈夫|[儿妻]子|女儿?|母亲?|父亲?|配偶|兄|弟|姐|妹|家属)(?P<it>{_SURNAME}{_GIVEN}{{1,2}})(?=[\s,，。;；（(患代陈诉签电])",
-        rf"(?:^|(?<=[\n。;；]))(?P<it>{_SURNAME}{_GIVEN}{{1,2}})(?=[,，]\s?[男女])",
+        r"\b(?i:my name is|i am called|name's)[ ](?P<it>[^\W\d_]+(?:[ ][^\W\d_]+)?)(?=[.,!\n]|$)",
+        rf"{_any('names', 'roles_zh')}[:是为]\s?(?P<it>{_SURNAME}[{_ZH}·]{{1,3}}?){_END}",
+        rf"{_SHORT}(?={_RANK}|先生|女士|小姐|主任|护士长|技师)",
+        rf"(?<![{_ZH}])(?P<it>{_SURNAME})(?=(?:主任|副主任)(?!委)|医生|大夫|教授|护士)",
+        rf"(?:患者|病人|患儿|产妇)(?P<it>{_SURNAME}[{_ZH}]{{1,2}})(?=[,( ]{{0,2}}[男女])",
+        rf"(?:患者|病人|患儿|产妇){_SHORT}(?=,|因|诉|系)",
+        rf"(?:{_any('names', 'kin_zh')}|其[子女夫妻父母兄弟姐妹]){_SHORT}(?=[\s,。;(患代陈诉签电])",
+        rf"(?:^|(?<=[\n。;])){_SHORT}(?=,\s?[男女]|诉)",
     )
 )
 PLACES = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"(?:(?<![{_ZH}])|(?<=[住于在址到系为自由从去往来])|(?={_PROVINCE}|{_TOWNS}))"
-        rf"(?P<it>(?:(?:{_PROVINCE})(?:省|自治区|壮族自治区)?|(?:北京|上海|天津|重庆)市?)?(?:[{_ZH}]{{2,6}}?(?:市|自治州|地区|盟))?(?:[{_ZH}]{{1,6}}?[区县旗])?"
-        rf"(?:[{_ZH}0-9]{{1,12}}?(?:路|街|大道|巷|胡同|镇|乡|村|小区|花园|家园|苑|城|庄|港湾|世纪新城))(?:[{_ZH}0-9A-Za-z-]{{0,6}}?\d{{1,5}}(?:号楼?|弄|栋|幢|座|单元|室|组|层|楼)?){{0,5}}\d{{0,5}})",
-        r"(?:住址|地址|现住|家住|户籍|籍贯|出生地|居住地|住于|祖籍)[:于在为是]?\s?(?P<it>[^\s,，。;；:（(）)]{2,40})",
+        rf"(?:(?<=[住于在址到为自由从去往来:])|(?={_PROVINCE}|{_TOWNS}))"
+        rf"(?P<it>(?:(?:{_PROVINCE})(?:省|自治区|壮族自治区)?|(?:北京|上海|天津|重庆)市?)?"
+        rf"(?:[{_ZH}]{{2,6}}?(?:市|自治州|地区|盟))?(?:[{_ZH}]{{1,6}}?[区县旗])?{_STREET_ZH})",
+        rf"{_any('places', 'homes_zh')}[:于在为是]?\s?(?P<it>[^\s,。;:()]{{2,40}})",
         rf"(?P<it>(?:{_PROVINCE})(?:省|自治区)?[{_ZH}]{{1,6}}?[市县区](?:[{_ZH}]{{1,6}}?[区县镇乡村])?)",
         r"邮(?:政编码|编)[:是为]?\s?(?P<it>\d{6})(?!\d)",
-        r"(?i:\b(?:zip|postal|post)[ ]?code:?(?: is| number)? ?|\bzip:? )(?P<it>[A-Z0-9]{2,5}[ -]?[A-Z0-9]{2,5}|\d{3,6})\b",
+        r"(?i:\b(?:zip|postal|post)[ ]?code:?(?: is| number)? ?|\bzip:? )"
+        r"(?P<it>[A-Z0-9]{2,5}[ -]?[A-Z0-9]{2,5}|\d{3,6})\b",
         rf"\b(?P<it>(?:{'|'.join(tables()[0]['en']['states'].split())}) \d{{5}}(?:-\d{{4}})?)(?!\d)",
-        r"(?i:\b(?:(?:psc|unit|cmr) \d{1,5},? box \d{1,5}[\s,]{1,3})?(?:p\.? ?o\.? box|[adf]po a[aep]) \d{1,6})",
-        rf"\b(?P<it>\d{{1,6}}[ ](?:{_WORD}\.?[ ]){{1,4}}(?:Street|St|Avenue|Ave|Road|Rd|Drive|Dr|Lane|Ln|Court|Ct|Boulevard|Blvd|Way|Place|Terrace|Circle"
-        r"|Parkway|Trail|Square)\b\.?(?:,? (?:Apt|Suite|Unit|#)\.? ?\w{1,6})?(?:, [A-Z]\w+(?: [A-Z]\w+)?(?:, [A-Z]{2}(?: \d{5})?)?)?)",
+        r"(?P<it>(?i:\b(?:(?:psc|unit|cmr) \d{1,5},? box \d{1,5}[\s,]{1,3})?(?:p\.? ?o\.? box|[adf]po a[aep]) \d{1,6}))",
+        rf"\b(?P<it>\d{{1,6}}[ ](?:{_WORD}\.?[ ]){{1,4}}{_any('places', 'streets')}\b\.?"
+        r"(?:,? (?:Apt|Suite|Unit|#)\.? ?\w{1,6})?(?:, [A-Z]\w+(?: [A-Z]\w+)?(?:, [A-Z]{2}(?: \d{5})?)?)?)",
     )
 )
 EMPLOYERS = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"\b(?P<it>(?:{_WORD}[ ]|St\. )(?:{_WORD}[ ]){{0,3}}(?:Hospital|Medical Center|Clinic|Nursing Home|Health System|Family Practice|Rehabilitation Center|University|College))\b",
-        rf"(?:工作单位|单位)[:为是]\s?(?P<it>[^\s,，。;；:]{{2,20}})",
-        rf"(?P<it>(?:{_TOWNS}|{_PROVINCE})[{_ZH}]{{0,10}}?(?:医院|卫生院|诊所|大学|学院|中学|小学|公司|厂|银行|局))",
+        rf"\b(?P<it>(?:{_WORD}[ ]|St\. )(?:{_WORD}[ ]){{0,3}}{_any('places', 'cares')})\b",
+        r"(?:工作单位|单位)[:为是]\s?(?P<it>[^\s,。;:]{2,20})",
+        rf"(?P<it>(?:{_TOWNS}|{_PROVINCE})[{_ZH}]{{0,10}}?{_any('places', 'employers_zh')}"
+        rf"(?:附属[{_ZH}]{{0,6}}?医院)?)",
     )
 )
-COMMON = frozenset("may will rose mark hope grace faith joy art bill grant summer june april august dawn".split())
+COMMON = frozenset(_CUES["names"]["common"])
+"""Names that are also words: not looked for again."""
 
 
 def find(folded: str) -> Iterator[Found]:
     """Kind, start and end of what its surroundings announce."""
-    for kind, patterns in (("organization", EMPLOYERS), ("name", NAMES), ("location", PLACES)):
+    kinds: tuple[tuple[Kind, tuple[re.Pattern[str], ...]], ...]
+    kinds = (("organization", EMPLOYERS), ("name", NAMES), ("location", PLACES))
+    for kind, patterns in kinds:
         for pattern in patterns:
             for match in pattern.finditer(folded):
-                yield kind, *match.span("it" if "it" in pattern.groupindex else 0)  # type: ignore[misc]
+                yield kind, *match.span("it")
 
 
 def again(folded: str, found: Sequence[Identifier]) -> Iterator[Found]:

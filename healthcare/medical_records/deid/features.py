@@ -5,15 +5,45 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from healthcare.medical_records.deid.identifiers import Kind
 
 TOKEN = re.compile(r"\n|[\u3400-\u9fff]|[^\W\d_]+|\d+|[^\w\s]|_")
 FRAME = "<>"
 LONGEST_WORD = 30
-SUFFIXES = frozenset("inc llc ltd plc corp corporation company co group gmbh holdings partners associates".split())
-PLACES = frozenset("hospital clinic center centre university college school bank institute practice home".split())
+SUFFIXES = frozenset(
+    [
+        "inc",
+        "llc",
+        "ltd",
+        "plc",
+        "corp",
+        "corporation",
+        "company",
+        "co",
+        "group",
+        "gmbh",
+        "holdings",
+        "partners",
+        "associates",
+    ]
+)
+PLACES = frozenset(
+    [
+        "hospital",
+        "clinic",
+        "center",
+        "centre",
+        "university",
+        "college",
+        "school",
+        "bank",
+        "institute",
+        "practice",
+        "home",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +105,9 @@ def shape(word: str) -> str:
     """Capitals, small letters, digits and signs, at most two of a kind in a row."""
     if word[0] == "<" and len(word) > 1:
         return word
-    kinds = "".join("X" if c.isupper() else "x" if c.isalpha() else "d" if c.isdigit() else c for c in word[:LONGEST_WORD])
+    kinds = "".join(
+        "X" if c.isupper() else "x" if c.isalpha() else "d" if c.isdigit() else c for c in word[:LONGEST_WORD]
+    )
     return re.sub(r"(.)\1{2,}", r"\1\1", kinds)
 
 

@@ -77,8 +77,8 @@ def resolve(text: str, found: Iterable[tuple[Kind, int, int]]) -> list[Identifie
     """Spans in the order of their trust made disjoint, in the order of the text.
 
     Where spans overlap the first wins whole, and of the others the ends that it leaves stay as spans of their own: what
-    one rule has found is never uncovered by another. Pieces without a letter or digit are dropped; locations with
-    nothing but blanks and punctuation between them, at most a comma and a line break, become one.
+    one rule has found is never uncovered by another. Where both are of one kind they become one. Pieces without a
+    letter or digit are dropped; locations with nothing but a few blanks and commas between them become one.
     """
     owner: dict[int, int] = {}
     spans = list(found)
@@ -88,7 +88,7 @@ def resolve(text: str, found: Iterable[tuple[Kind, int, int]]) -> list[Identifie
     pieces: list[tuple[Kind, int, int]] = []
     last = None
     for place in sorted(owner):
-        if last is not None and pieces[-1][2] == place and owner[place] == last:
+        if pieces and pieces[-1][2] == place and (owner[place] == last or pieces[-1][0] == spans[owner[place]][0]):
             pieces[-1] = (*pieces[-1][:2], place + 1)
         else:
             pieces.append((spans[owner[place]][0], place, place + 1))
@@ -105,13 +105,14 @@ def resolve(text: str, found: Iterable[tuple[Kind, int, int]]) -> list[Identifie
     return [Identifier.of(kind, text, start, end) for kind, start, end in joined]
 
 
+AROUND = '>,;:!?"，。；：、！？|*'
 BETWEEN = re.compile(r"[\s,，>]{0,6}")
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """Without blanks around; empty when nothing is left that a reader could tell somebody by."""
-    while start < end and text[start].isspace():
+    """Without blanks and signs around; empty when nothing is left that a reader could tell somebody by."""
+    while start < end and (text[start].isspace() or text[start] in AROUND):
         start += 1
-    while end > start and text[end - 1].isspace():
+    while end > start and (text[end - 1].isspace() or text[end - 1] in AROUND):
         end -= 1
     return (start, end) if any(c.isalnum() for c in text[start:end]) else (start, start)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import tomllib
 from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
 
 from common.text.identifiers import MAIL, RESIDENT, SPELT, SSN, cards, ibans
 from healthcare.medical_records.deid.identifiers import Kind
@@ -34,7 +37,8 @@ DATES = tuple(
         rf"(?:-|,? )(?:of )?(?:{_YEAR}|'?\d\d\b(?![:/%]| ?mg)){_TIME}(?!\d)",
         rf"(?<!\w)(?:{_MONTH},? (?:of )?{_YEAR}|{_YEAR}[- ]{_MONTH}[- ]{_DAY})(?!\d)",
         rf"(?<!\w)(?:{_MONTH} {_DAY}(?:st|nd|rd|th)?|{_DAY}(?:st|nd|rd|th)? (?:of )?{_MONTH})(?![\w/%]|[.,:]\d| ?mg)",
-        rf"\b(?:on|since|until|dated?|dos|dob|admitted|discharged|seen|through|before|after):? ({_NUMBER}/{_DAY})(?![\d/.])",
+        r"\b(?:on|since|until|dated?|dos|dob|admitted|discharged|seen|through|before|after):? "
+        rf"({_NUMBER}/{_DAY})(?![\d/.])",
         r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b",
         rf"\b(?:in|since|until|before|after|during|from|by|of|circa|year|and|to) ({_YEAR})(?![\d%/-]|[.,:]\d| ?m[gl])",
         rf"(?:{_YEAR}年|{_HAN}{{4}}年|\d\d年(?=\d{{1,2}}月\d))(?:{_NUMBER}|{_HAN}{{1,2}})月"
@@ -53,78 +57,74 @@ AGES = tuple(
         r"年龄[:为是 ]{0,2}(\d{1,3})(?!\d)",
     )
 )
+_PATH = "[^\\s<>\"',，。；;、）)]"
 URL = re.compile(
-    r"(?:https?|ftp)://[^\s<>\"'，。；、）)]{3,300}|\bwww\.[^\s<>\"'，。；、）)]{3,300}"
-    r"|\b(?<![@.-])(?:[a-z0-9-]{2,63}\.){1,4}(?:com|org|net|edu|gov|cn|info|co\.uk|de|fr|io)\b(?:/[^\s<>\"'，。；、）)]{0,300})?(?![@\w])",
+    rf"(?:https?|ftp)://{_PATH}{{3,300}}|\bwww\.{_PATH}{{3,300}}"
+    r"|\b(?<![@.-])(?:[a-z0-9-]{2,63}\.){1,4}(?:com|org|net|edu|gov|cn|info|co\.uk|de|fr|io)\b"
+    rf"(?:/{_PATH}{{0,300}})?(?![@\w])",
     re.IGNORECASE | re.ASCII,
 )
 V4 = re.compile(r"(?<![\d.])(?:(?!0\d)\d{1,3}\.){3}\d{1,3}(?!\d|\.\d)")
 V6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])", re.IGNORECASE)
 UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE)
 PICTURE = re.compile(r"[\w.-]{1,80}\.(?:jpe?g|png|heic|bmp|gif|tiff?|dcm)\b", re.IGNORECASE)
-PLATE = re.compile(r"(?P<it>[京津沪渝冀豫云辽黑湘皖鲁苏浙赣鄂桂甘晋蒙陕吉闽贵粤川青藏琼宁新][A-HJ-NP-Z][·. ]?[A-HJ-NP-Z0-9]{5,6})(?![A-Z0-9])")
-PHONE = re.compile(
-    r"(?<![\w./-])(?:\+\d{1,3}[ -]?|001-|1-)?(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-. ]\d{4}(?: ?(?:x|ext\.?) ?\d{1,6})?(?![\d-])"
-    r"|\+\d{1,3}[ -]?(?:\(0\))?(?:[ -]?\d{1,5}){2,5}(?!\d)|(?<!\d)(?:\+?86[- ]?)?1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?!\d)"
-    r"|(?<![\w.])0\d(?:[. -]\d\d){4}(?![\d.]\d)|(?<!\d)0\d{2,3}-\d{7,8}(?!\d)|(?<![\w.])\(\d{2,4}\) ?\d{3,4}[ -]?\d{3,4}(?!\d)"
-    r"|\b(?:phone|tel|telephone|mobile|cell|pager|beeper|call|contact|desk|office|home|fax)[:.# ]{1,3}(?:(?:number|no\.?|at|is)[: ]{1,2}){0,2}"
-    r"(?P<it>\+?\(?\d[\d ().-]{5,18}\d(?: ?(?:x|ext\.?) ?\d{1,6})?)|(?:电话|手机|座机|联系方式)(?:号码?)?[:是为 ]{0,2}(?P<zh>\d[\d -]{5,14}\d)",
-    re.IGNORECASE,
+PLATE = re.compile(
+    r"(?P<it>[京津沪渝冀豫云辽黑湘皖鲁苏浙赣鄂桂甘晋蒙陕吉闽贵粤川青藏琼宁新][A-HJ-NP-Z][·. ]?"
+    r"[A-HJ-NP-Z0-9]{5,6})(?![A-Z0-9])"
+)
+_EXTENSION = r"(?: ?(?:x|ext\.?) ?\d{1,6})?"
+PHONES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(?<![\w./-])(?P<it>(?:\+\d{1,3}[ -]?|001-|1-)?(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-. ]\d{4}"
+        rf"{_EXTENSION})(?![\d-])",
+        r"(?P<it>\+\d{1,3}[ -]?(?:\(0\))?(?:[ -]?\d{1,5}){2,5})(?!\d)",
+        r"(?<!\d)(?P<it>(?:\+?86[- ]?)?1[3-9]\d[ -]?\d{4}[ -]?\d{4})(?!\d)",
+        r"(?<![\w.])(?P<it>0\d(?:[. -]\d\d){4})(?![\d.]\d)",
+        r"(?<!\d)(?P<it>0\d{2,3}-\d{7,8})(?!\d)",
+        r"(?<![\w.])(?P<it>\(\d{2,4}\) ?\d{3,4}[ -]?\d{3,4})(?!\d)",
+        r"\b(?:phone|tel|telephone|mobile|cell|pager|beeper|call|contact|desk|office|home|fax)[:.# ]{1,3}"
+        rf"(?:(?:number|no\.?|at|is)[: ]{{1,2}}){{0,2}}(?P<it>\+?\(?\d[\d ().-]{{5,18}}\d{_EXTENSION})",
+        r"(?:电话|手机|座机|联系方式|传真)(?:号码?)?[:是为 ]{0,2}(?P<it>\d[\d -]{5,14}\d)",
+    )
 )
 FAX = re.compile(r"(?:\bfax\b|facsimile|传真)(?:号码?| number| no\.?)?[\s:#.]{0,3}$", re.IGNORECASE)
 FAX_AFTER = re.compile(r" ?\(?fax\b", re.IGNORECASE)
 
 _CODE = r"(?P<it>(?=[A-Z0-9()/*.-]{0,40}\d)[A-Z0-9(](?:[ ]?(?=[\d-])[A-Z0-9()/*.-]|[A-Z0-9()/*.-]){2,40}(?<![.)/-]))"
-_ID = r"(?:(?:id|identifier|number|num|no|nr|#)\b\.?|#)"
+_ID = r"[ ]?(?:(?:(?:id|identifier|number|num|no|nr)\b\.?|#)|号码?|编号|ID)"
 _IS = r"[\s:#=]{0,3}(?:(?:is|was|are|为|是)[\s:]{1,2})?[\s:#]{0,2}"
-CODES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(rf"(?:{cue}){_IS}{_CODE}", re.IGNORECASE))
-    for kind, cue in (
-        (
-            "mrn",
-            rf"\b(?:mrn|mr#|medical record|med rec|chart|hospital|patient|unit)[ ]?{_ID}|\bmrn\b"
-            r"|(?:病历|病案|住院|门诊|登记|就诊卡?|患者|病人|诊疗卡)(?:号码?|编号|ID)",
-        ),
-        (
-            "plan",
-            rf"\b(?:insurance|policy|member|subscriber|beneficiary|medicare|medicaid|group|health plan|plan|payer)"
-            rf"(?: (?:policy|member|group|beneficiary))?[ ]?{_ID}"
-            r"|(?:医保|社保|参保|保险|保单|医疗证)(?:卡|单|人)?(?:号码?|编号)",
-        ),
-        (
-            "account",
-            rf"\b(?:account|acct|billing|invoice|claim|(?:credit |debit )?card|guarantor)(?: account)?[ ]?{_ID}"
-            r"|\b(?:iban|acct)\b|(?:银行卡|[账帐][号户]|发票|结算单?)(?:号码?|编号)?",
-        ),
-        (
-            "license",
-            rf"\b(?:driv(?:er'?s?|ing) licen[cs]e|licen[cs]e|dl|certificate|cert|dea|npi|passport|registration)[ ]?{_ID}"
-            r"|\b(?:driv(?:er'?s?|ing) licen[cs]e|licen[cs]e|dea|npi|passport)\b|(?:驾驶?证|执照|执业证书?|护照|资格证书?|军官证|许可证|出生证)(?:号码?|编号)?",
-        ),
-        ("vehicle", rf"\b(?:vehicle|vin)(?: {_ID})?|(?:车牌|车架|发动机)(?:号码?)"),
-        (
-            "device",
-            rf"\b(?:serial|device|implant|lot|model serial|imei|udi)[ ]?{_ID}|\b(?:s/n|sn|imei|udi|serial)\b"
-            r"|(?:序列|设备|机身|器械|植入物|起搏器)(?:号码?|编号|序列号)",
-        ),
-        ("biometric", rf"\b(?:finger ?print|voice ?print|retina(?:l scan)?|iris(?: scan)?|palm print|biometric|face template)s? ?{_ID}"),
-        ("biometric", r"(?:指纹|声纹|虹膜|掌纹|人脸|面部模板|生物特征)(?:编号|号码?|ID|模板号?)"),
-        ("national_id", rf"\b(?:ssn|social security|national id|identity card)(?: (?:card|{_ID}))?|身份证(?:号码?)?"),
-        (
-            "other",
-            rf"\b(?:accession|specimen|sample|order|encounter|visit|case|study(?: subject)?|subject|trial|badge|employee|student|"
-            rf"reference|ref|confirmation|ticket|protocol|participant)[ ]?{_ID}|\b(?:user ?name|login|study subject|badge)\b"
-            r"|(?:标本|检查|影像|申请单?|检验|报告单?|工|学|流水|条码|条形码|样本|放射|超声|病理|微信|QQ)(?:号码?|编号)",
-        ),
-    )
-)
+
+
+@cache
+def cue_words() -> dict[str, dict[str, list[str]]]:
+    """The words of `cues.toml`."""
+    return tomllib.loads(files(__package__).joinpath("cues.toml").read_text(encoding="utf-8"))
+
+
+def _codes() -> Iterator[tuple[Kind, re.Pattern[str]]]:
+    for part, ending in (("numbered", _ID), ("codes", rf"(?:{_ID})?")):
+        for kind, words in cue_words()[part].items():
+            cue = "|".join(rf"\b{word}" if word[0].isascii() and word[0].isalpha() else word for word in words)
+            yield kind, re.compile(rf"(?:{cue}){ending}{_IS}{_CODE}", re.IGNORECASE)  # type: ignore[misc]
+
+
+CODES = tuple(_codes())
 ACCOUNT_FORM = re.compile(r"(?<![A-Z0-9])[A-Z]{2}\d{2}(?=[A-Z]{0,6}\d)[A-Z0-9]{11,30}(?![A-Z0-9])", re.IGNORECASE)
-CARD_CUED = re.compile(r"\b(?:card|cc|visa|mastercard|amex)\b[^\d\n.]{0,20}(?P<it>\d(?:[ -]?\d){11,18})(?![ -]?\d)", re.IGNORECASE)
-TAG = re.compile(r"\b(?:licen[cs]e |number )?(?:plates?|tag)\b[\s:#]{0,3}(?:(?:is|no\.?|number)\s)?(?P<it>(?=[A-Z -]{0,4}\d)[A-Z0-9]{1,4}[ -]?[A-Z0-9]{2,5})\b", re.IGNORECASE)
+CARD_CUED = re.compile(
+    r"\b(?:card|cc|visa|mastercard|amex)\b[^\d\n.]{0,20}(?P<it>\d(?:[ -]?\d){11,18})(?![ -]?\d)", re.IGNORECASE
+)
+TAG = re.compile(
+    r"\b(?:licen[cs]e |number )?(?:plates?|tag)\b[\s:#]{0,3}(?:(?:is|no\.?|number)\s)?"
+    r"(?P<it>(?=[A-Z -]{0,4}\d)[A-Z0-9]{1,4}[ -]?[A-Z0-9]{2,5})\b",
+    re.IGNORECASE,
+)
 ANY_MAIL = re.compile(r"[^\s@<>,;:()\[\]\"'，。；：、（）]{1,64}@(?:[^\W_][\w-]{0,62}\.){1,4}[^\W\d_]{2,24}\b")
-RUN = re.compile(rf"(?<![\w.,])(?:[A-Z]{{1,4}}-?)?\d{{7,24}}(?:-\d{{1,6}})?(?![\w]|[.,]\d|\s?(?:copies|IU|cfu|cells?|/|×|x10|个))", re.IGNORECASE)
+RUN = re.compile(
+    r"(?<![\w.,])(?:[A-Z]{1,4}-?)?\d{7,24}(?:-\d{1,6})?(?![\w]|[.,]\d|\s?(?:copies|IU|cfu|cells?|/|×|x10|个))",
+    re.IGNORECASE,
+)
 """Seven digits in a row are no measurement, unless a unit of counts follows."""
-UNCUED = re.compile(r"(?<![\w.])\d{3}-\d{2}-\d{4}(?![\w-])")
 
 
 def find(folded: str) -> Iterator[Found]:
@@ -165,7 +165,7 @@ def find(folded: str) -> Iterator[Found]:
     for kind, pattern in CODES:
         for match in pattern.finditer(folded):
             yield kind, *match.span("it")
-    for match in (*SSN.finditer(folded), *UNCUED.finditer(folded)):
+    for match in SSN.finditer(folded):
         yield "national_id", *match.span()
     for start, end, _ in cards(folded):
         yield "account", start, end
@@ -180,11 +180,11 @@ def runs(folded: str) -> Iterator[Found]:
 
 
 def _phones(folded: str) -> Iterator[Found]:
-    for match in PHONE.finditer(folded):
-        name = match.lastgroup
-        start, end = match.span(name) if name else match.span()
-        fax = FAX.search(folded, max(0, start - 16), start) or FAX_AFTER.match(folded, end)
-        yield "fax" if fax else "phone", start, end
+    for pattern in PHONES:
+        for match in pattern.finditer(folded):
+            start, end = match.span("it")
+            fax = FAX.search(folded, max(0, start - 16), start) or FAX_AFTER.match(folded, end)
+            yield "fax" if fax else "phone", start, end
 
 
 def _inner(match: re.Match[str]) -> tuple[int, int]:

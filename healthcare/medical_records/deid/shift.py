@@ -6,6 +6,7 @@ who has no key cannot tell it, and every note of the patient moves alike.
 
 from __future__ import annotations
 
+import calendar
 import hmac
 import re
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from datetime import date, timedelta
 
 OLDEST = 89
 """Years; an age above it is 90+ (45 CFR 164.514(b)(2)(i)(C))."""
-MONTHS = "january february march april may june july august september october november december".split()
+MONTHS = [month.lower() for month in calendar.month_name[1:]]
 HAN = "〇一二三四五六七八九"
 _HAN = "[〇零○一二三四五六七八九十]"
 _SPACE = r"[-, ]{1,2}(?:of )?"
@@ -142,5 +143,3 @@ def _number(text: str) -> int:
 def _han(number: int) -> str:
     tens, ones = divmod(number, 10)
     return ("" if not tens else "十" if tens == 1 else f"{HAN[tens]}十") + (HAN[ones] if ones else "")
-
-

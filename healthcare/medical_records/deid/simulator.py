@@ -7,35 +7,34 @@ from __future__ import annotations
 
 import random
 import re
-import string
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 from zlib import crc32
 
-from healthcare.medical_records.deid.identifiers import Identifier, Kind
+from healthcare.medical_records.deid.identifiers import Identifier
 from healthcare.medical_records.deid.values import EN, ZH, Pools
 
 Part = Literal["train", "test"]
 SLOT = re.compile(r"\{(\w+)\}")
 CHOICE = re.compile(r"\(([^()]*)\)")
-QUOTES = (
-    "I could not believe it",
-    "it was worth the wait",
-    "we are proud of what we have done",
-    "nobody told us",
-    "this will take time",
-    "he never wrote back",
-    "what a pity",
-    "where is the station",
-    "that is not what I asked for",
-)
-VERBS = ("met", "called", "saw", "thanked", "wrote to", "voted for", "miss", "interviewed", "work with", "paid")
 LOWERED, RAISED = 0.06, 0.02
 """How often a text is in lower case, or its identifiers in capitals."""
+
+
+@cache
+def tables() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Names and templates."""
+    read = files(__package__)
+    names, templates = (read.joinpath(f"{name}.toml").read_text(encoding="utf-8") for name in ("names", "templates"))
+    return tomllib.loads(names), tomllib.loads(templates)
+
+
+WORDS = tables()[1]["words"]
+"""Slots that identify nobody."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +45,6 @@ class Annotated:
     identifiers: tuple[Identifier, ...]
     template: str
     language: str
-
-
-@cache
-def tables() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Names and templates."""
-    read = files(__package__)
-    names, templates = (read.joinpath(f"{name}.toml").read_text(encoding="utf-8") for name in ("names", "templates"))
-    return tomllib.loads(names), tomllib.loads(templates)
 
 
 def held_out(line: str) -> bool:
@@ -67,7 +58,9 @@ def simulate(seed: int, variants: int, *, part: Part, general: bool = False) -> 
     The same seed, the same texts.
     """
     _, templates = tables()
-    lines = [(line, "zh" if name.startswith("zh") else "en") for name, some in templates["clinical"].items() for line in some]
+    lines = [
+        (line, "zh" if name.startswith("zh") else "en") for name, some in templates["clinical"].items() for line in some
+    ]
     lines = [one for one in lines if held_out(one[0]) == (part == "test")]
     if general:
         lines += [(line, "en") for some in templates["general"].values() for line in some]
@@ -105,8 +98,8 @@ def fill(line: str, language: str, pools: Pools, rng: random.Random) -> Annotate
     for slot in SLOT.finditer(text):
         out += text[at : slot.start()]
         at = slot.end()
-        if slot[1] == "quote" or slot[1] == "verb":
-            out += rng.choice(QUOTES if slot[1] == "quote" else VERBS)
+        if slot[1] in WORDS:
+            out += rng.choice(WORDS[slot[1]])
             continue
         kind, make = makers[slot[1]]
         value = make(pools, rng)

@@ -1,9 +1,9 @@
 """What stands in for an identifier: the same for the same patient wherever it comes again, and nobody's.
 
 Everything follows from HMAC-SHA256 of the patient and the text under a secret, so that nothing is stored and notes can
-be worked on apart and in any order. Numbers are from ranges that are never given out: social security numbers that begin
-with 000 (SSA), telephone numbers with the exchange 555, mobile numbers that begin with 10, addresses of RFC 5737 and 3849,
-the area 999999 of resident numbers, example.org (RFC 2606). Two names of one patient may, seldom, get one surrogate.
+be worked on apart and in any order. Numbers are from ranges that are never given out: social security numbers that
+begin with 000 (SSA), telephone numbers with the exchange 555, mobile numbers that begin with 10, addresses of RFC 5737
+and 3849, the area 999999 of resident numbers, example.org (RFC 2606). Two names of one patient may, seldom, get one surrogate.
 """
 
 from __future__ import annotations
@@ -24,7 +24,35 @@ PART = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+")
 HAN = re.compile(r"[\u3400-\u9fff]")
 CHECKS = "10X98765432"
 KEPT = frozenset(
-    "apt suite unit box po p o the of corner and de la le del der den van von st north south east west no room floor".split()
+    [
+        "apt",
+        "suite",
+        "unit",
+        "box",
+        "po",
+        "p",
+        "o",
+        "the",
+        "of",
+        "corner",
+        "and",
+        "de",
+        "la",
+        "le",
+        "del",
+        "der",
+        "den",
+        "van",
+        "von",
+        "st",
+        "north",
+        "south",
+        "east",
+        "west",
+        "no",
+        "room",
+        "floor",
+    ]
 )
 """Words of an address that tell nothing."""
 
@@ -88,7 +116,9 @@ class Surrogates:
         """The surname by a surname, every other character by one of names of that gender."""
         pools, made = pools_of("train", "zh"), ""
         known = next((last for last in pools["last_two"] if text.startswith(last)), text[:1])
-        made = self._other("last_two" if len(known) == 2 else "last", known, pools["last_two" if len(known) == 2 else "last"])
+        made = self._other(
+            "last_two" if len(known) == 2 else "last", known, pools["last_two" if len(known) == 2 else "last"]
+        )
         for character in text[len(known) :]:
             if not HAN.match(character):
                 made += character
@@ -128,7 +158,9 @@ class Surrogates:
 
     def _employer(self, text: str, language: str) -> str:
         cares = re.search(r"hospital|clinic|medical|nursing|health|医院|诊所|卫生", text, re.IGNORECASE)
-        return values.make(language, "hospital" if cares else "org", pools_of("train", language), self._rng("org", text))
+        return values.make(
+            language, "hospital" if cares else "org", pools_of("train", language), self._rng("org", text)
+        )
 
     def _address(self, kind: Kind, text: str) -> str:
         number = self._rng(kind, text).randrange(1, 10**6)
@@ -168,7 +200,9 @@ class Surrogates:
         return made if made != text or not any(c.isalnum() for c in text) else self._digits(what + "'", text)
 
 
-_HONORIFICS = frozenset("mr mrs ms miss dr prof md rn np do phd jr sr ii iii sir".split())
+_HONORIFICS = frozenset(
+    ["mr", "mrs", "ms", "miss", "dr", "prof", "md", "rn", "np", "do", "phd", "jr", "sr", "ii", "iii", "sir"]
+)
 
 
 def _cased(made: str, like: str) -> str:

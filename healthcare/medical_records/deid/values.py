@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import random
 import string
 from collections.abc import Callable, Mapping
@@ -11,10 +12,7 @@ from healthcare.medical_records.deid.identifiers import Kind
 
 Pools = Mapping[str, list[str]]
 Maker = Callable[[Pools, random.Random], str]
-MONTHS = (
-    "January February March April May June July August September October November December".split()
-)
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+MONTHS, DAYS = list(calendar.month_name[1:]), list(calendar.day_name)
 PLATES = "京津沪渝冀豫云辽黑湘皖鲁苏浙赣鄂甘晋蒙陕吉闽贵粤川青琼宁"
 
 
@@ -45,33 +43,29 @@ def person(pools: Pools, rng: random.Random) -> str:
 def first_name(pools: Pools, rng: random.Random) -> str:
     """A given name, now and then a made-up one: no list has them all."""
     if rng.random() < 0.15:
-        return invented(rng)
+        return invented(pools, rng)
     return rng.choice(pools[rng.choice(("female", "male"))])
 
 
-def invented(rng: random.Random) -> str:
+def invented(pools: Pools, rng: random.Random) -> str:
     """A word that looks like a name and is none."""
-    starts = "B C D F G H J K L M N P R S T V Z Br Kr Sl St Tr Vl Sch Ch Th Dr".split()
-    vowels = "a e i o u ie ei ou a o ø ü á é í ö å ä".split()
-    middles = "r l n m s t v nd rt ll ss rg sk lm rn k ž ć š ł th".split()
-    ends = "a o e i en er sen son ski ova ić ez ini ák us as is el yn".split()
-    word = rng.choice(starts) + rng.choice(vowels) + rng.choice(middles)
-    if rng.random() < 0.4:
-        word += rng.choice(vowels) + rng.choice(middles)
-    return word + rng.choice(ends)
+    word = ""
+    for _ in range(2 if rng.random() < 0.4 else 1):
+        word += rng.choice(pools["made_starts"] if not word else [""])
+        word += rng.choice(pools["made_vowels"]) + rng.choice(pools["made_middles"])
+    return word + rng.choice(pools["made_ends"])
 
 
 def city(pools: Pools, rng: random.Random) -> str:
     """A town, now and then a made-up one."""
     if rng.random() < 0.3:
-        tail = rng.choice("ville ton burg by stad heim dorf berg havn vik mouth ford e a ovo ice ów ec nes".split())
-        return invented(rng) + tail
+        return invented(pools, rng) + rng.choice(pools["made_towns"])
     return rng.choice(pools["cities"])
 
 
 def street(pools: Pools, rng: random.Random) -> str:
     """A street with or without a number, in the ways of several countries."""
-    name = rng.choice((*pools["streets"], rng.choice(pools["last"]), invented(rng)))
+    name = rng.choice((*pools["streets"], rng.choice(pools["last"]), invented(pools, rng)))
     number = str(rng.randint(1, 9999 if rng.random() < 0.5 else 300))
     form = rng.random()
     if form < 0.5:
@@ -103,7 +97,12 @@ def address(pools: Pools, rng: random.Random) -> str:
         return head
     break_, town = rng.choice((", ", "\n", "\n ", " ")), city(pools, rng)
     tail = rng.choice(
-        (f"{town}, {state} {zipped}", town, f"{town}{break_}{rng.choice(pools['countries'])} {zipped}", f"{zipped} {town}")
+        (
+            f"{town}, {state} {zipped}",
+            town,
+            f"{town}{break_}{rng.choice(pools['countries'])} {zipped}",
+            f"{zipped} {town}",
+        )
     )
     return head + break_ + tail
 
@@ -220,7 +219,9 @@ def written_date_zh(_: Pools, rng: random.Random) -> str:
     """A day as Chinese notes have it."""
     when = day(rng)
     full = f"{when.year}年{when.month}月{when.day}日"
-    return rng.choice((full, full, f"{when.isoformat()}", f"{when:%Y.%m.%d}", f"{when:%Y/%m/%d}", f"{when.month}月{when.day}日"))
+    return rng.choice(
+        (full, full, f"{when.isoformat()}", f"{when:%Y.%m.%d}", f"{when:%Y/%m/%d}", f"{when.month}月{when.day}日")
+    )
 
 
 def _pick(key: str) -> Maker:
@@ -272,7 +273,15 @@ EN: dict[str, tuple[Kind, Maker]] = SAME | {
         "phone",
         some(
             *("###-###-####", "(###) ###-####", "(###)###-####", "###.###.####", "+1-###-###-####", "###-###-####x###"),
-            *("+44 20 7### ####", "0### ### ####", "### ####", "## ### ###", "##-##-##-##", "+49 ## #######", "0##########"),
+            *(
+                "+44 20 7### ####",
+                "0### ### ####",
+                "### ####",
+                "## ### ###",
+                "##-##-##-##",
+                "+49 ## #######",
+                "0##########",
+            ),
             *("0#.##.##.##.##", "+46 (0)### ### ##", "### ### ###", "0### ## ## ##", "##########"),
         ),
     ),
@@ -305,7 +314,12 @@ def _latin(pools: Pools) -> Pools:
     """What a Latin user name is made of, also where names are Chinese."""
     if pools["female"][0].isascii():
         return pools
-    return {"female": ["Li", "Mei", "Fang"], "male": ["Wei", "Jun"], "last": ["Wang", "Zhang", "Chen"], "domains": ["com.cn", "cn", "com"]}
+    return {
+        "female": ["Li", "Mei", "Fang"],
+        "male": ["Wei", "Jun"],
+        "last": ["Wang", "Zhang", "Chen"],
+        "domains": ["com.cn", "cn", "com"],
+    }
 
 
 def make(language: str, slot: str, pools: Pools, rng: random.Random) -> str:
