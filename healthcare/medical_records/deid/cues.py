@@ -40,7 +40,7 @@ NAMES = tuple(
         rf"\b{_any('names', 'titles')}\b\.? {{1,2}}{_FULL}",
         rf"(?i:^|[\n.;(]|\b)(?i:{_any('names', 'roles')})[ ]?:[ ]{{0,3}}{_LISTED}",
         rf"\b(?i:{_any('names', 'deeds')} by):?[ ]{_FULL}",
-        rf"{_FULL},? {_any('names', 'degrees')}(?!\w)",
+        rf"{_FULL}(?:,[ ]?{_any('names', 'degrees')}|[ ](?:MD|M\.D\.|RN|PhD))(?!\w)",
         rf"\b(?i:(?:his|her|the|my|their|patient's) (?:\w{{1,20}} )?{_any('names', 'kin')}),?"
         rf" (?:(?:is )?(?:named|called) |is )?{_FULL}",
         rf"\b(?i:(?:my|his|her|full|maiden|last|first|sur) ?name(?:'s| is|:)) {_FULL}",
@@ -66,7 +66,8 @@ PLACES = tuple(
         r"(?i:\b(?:zip|postal|post)[ ]?code:?(?: is| number)? ?|\bzip:? )"
         r"(?P<it>[A-Z0-9]{2,5}[ -]?[A-Z0-9]{2,5}|\d{3,6})\b",
         rf"\b(?P<it>(?:{'|'.join(tables()[0]['en']['states'].split())}) \d{{5}}(?:-\d{{4}})?)(?!\d)",
-        r"(?P<it>(?i:\b(?:(?:psc|unit|cmr) \d{1,5},? box \d{1,5}[\s,]{1,3})?(?:p\.? ?o\.? box|[adf]po a[aep]) \d{1,6}))",
+        r"(?P<it>(?i:\b(?:(?:psc|unit|cmr) \d{1,5},? box \d{1,5}[\s,]{1,3})?"
+        r"(?:p\.? ?o\.? box|[adf]po a[aep]) \d{1,6}))",
         rf"\b(?P<it>\d{{1,6}}[ ](?:{_WORD}\.?[ ]){{1,4}}{_any('places', 'streets')}\b\.?"
         r"(?:,? (?:Apt|Suite|Unit|#)\.? ?\w{1,6})?(?:, [A-Z]\w+(?: [A-Z]\w+)?(?:, [A-Z]{2}(?: \d{5})?)?)?)",
     )
@@ -122,7 +123,7 @@ def known(folded: str, values: Sequence[tuple[Kind, str]]) -> Iterator[Found]:
         if sum(len(part) for part in parts) < 2:
             continue
         whole = r"[\W_]{0,3}".join(parts)
-        some = [part for part in parts if len(part) > 2 and not part.isdigit()] if kind == "name" else []
+        some = [part for part in parts if len(part) > 2 and part.lower() not in COMMON] if kind == "name" else []
         edge = r"(?<!\w)(?:{})(?!\w)" if value.isascii() else "(?:{})"
         for match in re.finditer(edge.format("|".join([whole, *some])), folded, re.IGNORECASE):
             yield kind, *match.span()

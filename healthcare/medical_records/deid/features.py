@@ -12,38 +12,6 @@ from healthcare.medical_records.deid.identifiers import Kind
 TOKEN = re.compile(r"\n|[\u3400-\u9fff]|[^\W\d_]+|\d+|[^\w\s]|_")
 FRAME = "<>"
 LONGEST_WORD = 30
-SUFFIXES = frozenset(
-    [
-        "inc",
-        "llc",
-        "ltd",
-        "plc",
-        "corp",
-        "corporation",
-        "company",
-        "co",
-        "group",
-        "gmbh",
-        "holdings",
-        "partners",
-        "associates",
-    ]
-)
-PLACES = frozenset(
-    [
-        "hospital",
-        "clinic",
-        "center",
-        "centre",
-        "university",
-        "college",
-        "school",
-        "bank",
-        "institute",
-        "practice",
-        "home",
-    ]
-)
 
 
 @dataclass(frozen=True)

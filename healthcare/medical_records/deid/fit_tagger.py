@@ -20,7 +20,7 @@ from common.text.crf import Crf, log_likelihood
 from common.text.identifiers import fold
 from common.text.tags import Mark, Tags
 from healthcare.medical_records.deid import patterns
-from healthcare.medical_records.deid.features import PLACES, SUFFIXES, Classes, features, tokens
+from healthcare.medical_records.deid.features import Classes, features, tokens
 from healthcare.medical_records.deid.identifiers import Identifier, Kind, resolve
 from healthcare.medical_records.deid.simulator import Annotated, pools_of, tables
 from healthcare.medical_records.deid.tagger import LABELS, Tagger
@@ -121,10 +121,8 @@ def word_lists() -> dict[str, list[str]]:
     """The lists of `names.toml` that are features, without what the simulator holds out."""
     pools, chinese = pools_of("train", "en"), tables()[0]["zh"]
     kept = ("female", "male", "last", "cities", "countries", "state_names", "groups", "professions", "honorifics")
-    lists = {name: list(pools[name]) for name in (*kept, "street_kinds")}
+    lists = {name: list(pools[name]) for name in (*kept, "street_kinds", "suffixes", "institutions")}
     return lists | {
-        "suffix": sorted(SUFFIXES),
-        "place": sorted(PLACES),
         "surname": list(chinese["last"]),
         "given": sorted(set(chinese["female"] + chinese["male"])),
         "town": chinese["towns"].split(),

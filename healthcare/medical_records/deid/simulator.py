@@ -15,8 +15,8 @@ from importlib.resources import files
 from typing import Any, Literal
 from zlib import crc32
 
-from healthcare.medical_records.deid.identifiers import Identifier
-from healthcare.medical_records.deid.values import EN, ZH, Pools
+from healthcare.medical_records.deid.identifiers import Identifier, Kind
+from healthcare.medical_records.deid.values import Maker, Pools, makers
 
 Part = Literal["train", "test"]
 SLOT = re.compile(r"\{(\w+)\}")
@@ -87,12 +87,18 @@ def pools_of(part: Part, language: str) -> Pools:
     return pools
 
 
+@cache
+def slots(language: str) -> dict[str, tuple[Kind, Maker]]:
+    """What fills the slots of a language."""
+    forms = tables()[0]["forms"]
+    return makers(language, forms["both"] | forms[language])
+
+
 def fill(line: str, language: str, pools: Pools, rng: random.Random) -> Annotated:
     """One way to say a line."""
     text = line
     while CHOICE.search(text):
         text = CHOICE.sub(lambda found: rng.choice(found[1].split("|")), text)
-    makers = ZH if language == "zh" else EN
     out, found, at = "", [], 0
     small = language == "en" and rng.random() < LOWERED
     for slot in SLOT.finditer(text):
@@ -101,7 +107,7 @@ def fill(line: str, language: str, pools: Pools, rng: random.Random) -> Annotate
         if slot[1] in WORDS:
             out += rng.choice(WORDS[slot[1]])
             continue
-        kind, make = makers[slot[1]]
+        kind, make = slots(language)[slot[1]]
         value = make(pools, rng)
         if rng.random() < RAISED and kind in ("name", "location"):
             value = value.upper()

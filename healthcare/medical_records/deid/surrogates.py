@@ -1,9 +1,10 @@
 """What stands in for an identifier: the same for the same patient wherever it comes again, and nobody's.
 
-Everything follows from HMAC-SHA256 of the patient and the text under a secret, so that nothing is stored and notes can
-be worked on apart and in any order. Numbers are from ranges that are never given out: social security numbers that
-begin with 000 (SSA), telephone numbers with the exchange 555, mobile numbers that begin with 10, addresses of RFC 5737
-and 3849, the area 999999 of resident numbers, example.org (RFC 2606). Two names of one patient may, seldom, get one surrogate.
+Everything follows from HMAC-SHA256 of the patient and the text under a secret, so that nothing is stored and notes
+can be worked on apart and in any order. Numbers are from ranges that are never given out: social security numbers
+that begin with 000 (SSA), telephone numbers with the exchange 555, mobile numbers that begin with 10, addresses of
+RFC 5737 and 3849, the area 999999 of resident numbers, example.org (RFC 2606). Two names of one patient may, seldom,
+get one surrogate.
 """
 
 from __future__ import annotations
@@ -18,43 +19,11 @@ from functools import cache, cached_property
 from healthcare.medical_records.deid import values
 from healthcare.medical_records.deid.identifiers import Identifier, Kind
 from healthcare.medical_records.deid.shift import capped, days_of, shifted
-from healthcare.medical_records.deid.simulator import pools_of, tables
+from healthcare.medical_records.deid.simulator import pools_of, slots, tables
 
 PART = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+")
 HAN = re.compile(r"[\u3400-\u9fff]")
 CHECKS = "10X98765432"
-KEPT = frozenset(
-    [
-        "apt",
-        "suite",
-        "unit",
-        "box",
-        "po",
-        "p",
-        "o",
-        "the",
-        "of",
-        "corner",
-        "and",
-        "de",
-        "la",
-        "le",
-        "del",
-        "der",
-        "den",
-        "van",
-        "von",
-        "st",
-        "north",
-        "south",
-        "east",
-        "west",
-        "no",
-        "room",
-        "floor",
-    ]
-)
-"""Words of an address that tell nothing."""
 
 
 class Surrogates:
@@ -62,6 +31,7 @@ class Surrogates:
 
     def __init__(self, key: bytes, patient: str) -> None:
         self._key, self._patient = key, patient
+        self._orders: dict[str, tuple[list[str], dict[str, int]]] = {}
 
     @cached_property
     def days(self) -> int:
@@ -95,20 +65,21 @@ class Surrogates:
 
     def _other(self, what: str, word: str, words: Sequence[str]) -> str:
         """Another one of the words, by a keyed order: two words of the list never get the same."""
-        order = sorted(words)
-        self._rng(f"order {what}", "").shuffle(order)
-        place = {each.casefold(): at for at, each in enumerate(order)}.get(word.casefold())
-        if place is not None:
-            return order[(place + 1) % len(order)]
-        return self._rng(what, word).choice(order)
+        if what not in self._orders:
+            order = sorted(words)
+            self._rng("order", what).shuffle(order)
+            self._orders[what] = order, {each.casefold(): at for at, each in enumerate(order)}
+        order, places = self._orders[what]
+        place = places.get(word.casefold())
+        return self._rng(what, word).choice(order) if place is None else order[(place + 1) % len(order)]
 
     def _name(self, word: str) -> str:
         """A word of a name: given names stay of their gender, an initial stays one."""
         if len(word) == 1:
             return self._rng("initial", word).choice(string.ascii_uppercase)
-        if word.casefold().rstrip(".") in _HONORIFICS:
-            return word
         lists = _lists("en")
+        if word.casefold() in lists["plain"]:
+            return word
         what = next((name for name in ("female", "male") if word.casefold() in lists[name]), "last")
         return _cased(self._other(what, word, [w for w in pools_of("train", "en")[what] if w.isalpha()]), word)
 
@@ -139,7 +110,7 @@ class Surrogates:
             word = found[0]
             if word.isdigit():
                 return self._digits("place", word)
-            if word.casefold() in KEPT | lists["street_kinds"] | lists["states"]:
+            if word.casefold() in lists["plain"] | lists["street_kinds"] | lists["states"]:
                 return word
             if word.casefold() in lists["cities"]:
                 return _cased(self._other("city", word, [w for w in pools["cities"] if w.isalpha()]), word)
@@ -158,9 +129,7 @@ class Surrogates:
 
     def _employer(self, text: str, language: str) -> str:
         cares = re.search(r"hospital|clinic|medical|nursing|health|医院|诊所|卫生", text, re.IGNORECASE)
-        return values.make(
-            language, "hospital" if cares else "org", pools_of("train", language), self._rng("org", text)
-        )
+        return slots(language)["hospital" if cares else "org"][1](pools_of("train", language), self._rng("org", text))
 
     def _address(self, kind: Kind, text: str) -> str:
         number = self._rng(kind, text).randrange(1, 10**6)
@@ -198,11 +167,6 @@ class Surrogates:
 
         made = "".join(other(c) for c in text)
         return made if made != text or not any(c.isalnum() for c in text) else self._digits(what + "'", text)
-
-
-_HONORIFICS = frozenset(
-    ["mr", "mrs", "ms", "miss", "dr", "prof", "md", "rn", "np", "do", "phd", "jr", "sr", "ii", "iii", "sir"]
-)
 
 
 def _cased(made: str, like: str) -> str:

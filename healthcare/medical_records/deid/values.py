@@ -7,6 +7,7 @@ import random
 import string
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
+from typing import Any
 
 from healthcare.medical_records.deid.identifiers import Kind
 
@@ -105,11 +106,6 @@ def address(pools: Pools, rng: random.Random) -> str:
         )
     )
     return head + break_ + tail
-
-
-def job(pools: Pools, rng: random.Random) -> str:
-    """A profession."""
-    return rng.choice(pools["professions"])
 
 
 def company(pools: Pools, rng: random.Random) -> str:
@@ -232,27 +228,21 @@ def _place(key: str) -> Maker:
     return lambda pools, rng: rng.choice(pools[key]).replace("{town}", rng.choice(pools["towns"]))
 
 
-_age: Maker = lambda _, rng: str(rng.randint(18, 99))  # noqa: E731
-SAME: dict[str, tuple[Kind, Maker]] = {
-    "age": ("age", _age),
-    "group": ("group", _pick("groups")),
-    "job": ("title", job),
-    "email": ("email", lambda pools, rng: email(_latin(pools), rng)),
-    "ip": ("ip", ip),
-    "card": ("account", card),
-    "mrn": ("mrn", some("#######", "########", "~~######", "##-##-##", "@#######")),
-    "plan": ("plan", some("@@@#########", "#########@", "1@@#-@@#-@@##", "##########")),
-    "account": ("account", some("########", "##########", "####-#####", "@########")),
-    "licence": ("license", some("@#######", "#########", "@@#######", "@###-####-####")),
-    "vehicle": ("vehicle", some("@@@-####", "#@@@###", "@@@ ####")),
-    "vin": ("vehicle", some("1HGCM82633A######", "WBA3A5C50CF######")),
-    "device": ("device", some("@@@######@", "@########", "SN-####-####", "(01)0#############")),
-    "biometric": ("biometric", some("FP-######", "BIO########", "@#######")),
-    "photo": ("photo", some("IMG_####.jpg", "DSC0####.JPG", "wound-##.png", "face_####.jpeg")),
-    "other": ("other", some("S##-#####", "A#######", "####-###-##", "@@######")),
-}
-"""Slot to the kind of identifier and what makes one."""
-EN: dict[str, tuple[Kind, Maker]] = SAME | {
+def makers(language: str, forms: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Kind, Maker]]:
+    """Slot of a template to the kind of identifier and what makes one; `forms` is the table of `names.toml`."""
+    known: dict[str, tuple[Kind, Maker]] = {
+        "age": ("age", lambda _, rng: str(rng.randint(18, 99))),
+        "group": ("group", _pick("groups")),
+        "job": ("title", _pick("professions")),
+        "email": ("email", lambda pools, rng: email(_latin(pools), rng)),
+        "ip": ("ip", ip),
+        "card": ("account", card),
+    }
+    known |= ENGLISH if language == "en" else CHINESE
+    return known | {slot: (form["kind"], some(*form["forms"])) for slot, form in forms.items()}
+
+
+ENGLISH: dict[str, tuple[Kind, Maker]] = {
     "name": ("name", person),
     "name_reversed": ("name", lambda pools, rng: f"{rng.choice(pools['last'])}, {first_name(pools, rng)}"),
     "first": ("name", first_name),
@@ -264,49 +254,22 @@ EN: dict[str, tuple[Kind, Maker]] = SAME | {
     "state": ("location", _pick("state_names")),
     "street": ("location", street),
     "address": ("location", address),
-    "zip": ("location", some("#####", "#####-####", "####", "### ##", "#### @@")),
     "date": ("date", written_date),
     "year": ("date", lambda _, rng: str(rng.randint(1935, 2025))),
     "weekday": ("date", lambda _, rng: rng.choice(DAYS)),
     "honorific": ("title", _pick("honorifics")),
-    "phone": (
-        "phone",
-        some(
-            *("###-###-####", "(###) ###-####", "(###)###-####", "###.###.####", "+1-###-###-####", "###-###-####x###"),
-            *(
-                "+44 20 7### ####",
-                "0### ### ####",
-                "### ####",
-                "## ### ###",
-                "##-##-##-##",
-                "+49 ## #######",
-                "0##########",
-            ),
-            *("0#.##.##.##.##", "+46 (0)### ### ##", "### ### ###", "0### ## ## ##", "##########"),
-        ),
-    ),
-    "fax": ("fax", some("###-###-####", "(###) ###-####", "+1 ### ### ####")),
     "url": ("url", url),
-    "iban": ("account", some("GB##@@@@##############", "DE####################", "FR##########@##########")),
-    "ssn": ("national_id", some("###-##-####")),
 }
-ZH: dict[str, tuple[Kind, Maker]] = SAME | {
+CHINESE: dict[str, tuple[Kind, Maker]] = {
     "name": ("name", person_zh),
     "surname": ("name", _pick("last")),
     "org": ("organization", _place("employers")),
     "hospital": ("organization", _place("hospitals")),
     "town": ("location", _pick("towns")),
     "address": ("location", address_zh),
-    "zip": ("location", some("1#####", "5#####")),
     "date": ("date", written_date_zh),
-    "phone": ("phone", some("13#########", "15########9", "186 #### ####", "010-8#######", "0571-8#######")),
-    "fax": ("fax", some("010-6#######", "021-5#######")),
-    "url": ("url", some("www.hospital##.com.cn", "https://his.yy###.cn/view?id=###")),
     "ssn": ("national_id", resident),
-    "account": ("account", some("6222###############")),
-    "licence": ("license", some("1###################", "############")),
     "vehicle": ("vehicle", lambda _, rng: rng.choice(PLATES) + digits(rng, "@·#~###")),
-    "mrn": ("mrn", some("########", "ZY######", "0000######")),
 }
 
 
@@ -320,8 +283,3 @@ def _latin(pools: Pools) -> Pools:
         "last": ["Wang", "Zhang", "Chen"],
         "domains": ["com.cn", "cn", "com"],
     }
-
-
-def make(language: str, slot: str, pools: Pools, rng: random.Random) -> str:
-    """A value for a slot of the templates."""
-    return (ZH if language == "zh" else EN)[slot][1](pools, rng)

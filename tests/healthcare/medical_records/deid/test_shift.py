@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from healthcare.medical_records.deid.shift import capped, days_of, shifted, years
@@ -21,6 +21,7 @@ WRITINGS = (
 )
 
 
+@settings(deadline=None)
 @given(st.dates(date(1902, 1, 1), date(2090, 1, 1)), st.sampled_from(WRITINGS), st.text(max_size=9))
 def test_the_same_writing_some_days_later(when: date, writing: str, patient: str) -> None:
     days = days_of(KEY, patient)
