@@ -63,8 +63,6 @@ PLACES = tuple(
         rf"{_any('places', 'homes_zh')}[:于在为是]?\s?(?P<it>[^\s,。;:()]{{2,40}})",
         rf"(?P<it>(?:{_PROVINCE})(?:省|自治区)?[{_ZH}]{{1,6}}?[市县区](?:[{_ZH}]{{1,6}}?[区县镇乡村])?)",
         r"邮(?:政编码|编)[:是为]?\s?(?P<it>\d{6})(?!\d)",
-        r"(?i:\b(?:zip|postal|post)[ ]?code:?(?: is| number)? ?|\bzip:? )"
-        r"(?P<it>[A-Z0-9]{2,5}[ -]?[A-Z0-9]{2,5}|\d{3,6})\b",
         rf"\b(?P<it>(?:{'|'.join(tables()[0]['en']['states'].split())}) \d{{5}}(?:-\d{{4}})?)(?!\d)",
         r"(?P<it>(?i:\b(?:(?:psc|unit|cmr) \d{1,5},? box \d{1,5}[\s,]{1,3})?"
         r"(?:p\.? ?o\.? box|[adf]po a[aep]) \d{1,6}))",

@@ -120,6 +120,11 @@ TAG = re.compile(
     re.IGNORECASE,
 )
 ANY_MAIL = re.compile(r"[^\s@<>,;:()\[\]\"'，。；：、（）]{1,64}@(?:[^\W_][\w-]{0,62}\.){1,4}[^\W\d_]{2,24}\b")
+POSTCODE = re.compile(
+    r"\b(?:zip|postal|post)[ ]?(?:code)?(?:[ ]?(?:is|number)[: ]|:|[ ])[ ]?"
+    r"(?P<it>\d{3,5}[ -]?\d{2,4}|\d{3,5}(?: [A-Z]{2}\b)?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2})\b",
+    re.IGNORECASE,
+)
 RUN = re.compile(
     r"(?<![\w.,])(?:[A-Z]{1,4}-?)?\d{7,24}(?:-\d{1,6})?(?![\w]|[.,]\d|\s?(?:copies|IU|cfu|cells?|/|×|x10|个))",
     re.IGNORECASE,
@@ -162,6 +167,8 @@ def find(folded: str) -> Iterator[Found]:
         for match in pattern.finditer(folded):
             if int(match[1]) <= 130:
                 yield "age", *match.span(1)
+    for match in POSTCODE.finditer(folded):
+        yield "location", *match.span("it")
     for kind, pattern in CODES:
         for match in pattern.finditer(folded):
             yield kind, *match.span("it")

@@ -31,7 +31,9 @@ def test_the_same_writing_some_days_later(when: date, writing: str, patient: str
     expected = writing.format(moved)
     if writing.startswith(("{0.year}年", "{0:%B}")):
         assert shifted(writing.format(when), days) == expected
-    else:  # a month or day below ten may lose its zero when the old one had none
+    elif (
+        "%b" not in writing or when.month != 5
+    ):  # May is its own abbreviation; a month or day below ten may lose its zero when the old one had none
         assert [int(n) if n.isdigit() else n for n in _parts(shifted(writing.format(when), days) or "")] == [
             int(n) if n.isdigit() else n for n in _parts(expected)
         ]
