@@ -121,10 +121,8 @@ def word_lists() -> dict[str, list[str]]:
     """The lists of `names.toml` that are features, without what the simulator holds out."""
     pools, chinese = pools_of("train", "en"), tables()[0]["zh"]
     kept = ("female", "male", "last", "cities", "countries", "state_names", "groups", "professions", "honorifics")
-    lists = {
-        name: [*pools[name], *(f"{word}s" for word in pools[name] if name == "groups")]
-        for name in (*kept, "street_kinds", "suffixes", "institutions")
-    }
+    lists = {name: list(pools[name]) for name in (*kept, "street_kinds", "suffixes", "institutions")}
+    lists["groups"] += [f"{word}s" for word in lists["groups"]]
     return lists | {
         "surname": list(chinese["last"]),
         "given": sorted(set(chinese["female"] + chinese["male"])),

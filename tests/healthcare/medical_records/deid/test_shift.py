@@ -29,18 +29,18 @@ def test_the_same_writing_some_days_later(when: date, writing: str, patient: str
     assert 28 <= abs(days) <= 364
     moved = when + timedelta(days=days)
     expected = writing.format(moved)
+    made = shifted(writing.format(when), days)
+    assert made is not None
+    if "%b" in writing and when.month == 5:
+        return  # May is its own abbreviation
     if writing.startswith(("{0.year}年", "{0:%B}")):
-        assert shifted(writing.format(when), days) == expected
-    elif (
-        "%b" not in writing or when.month != 5
-    ):  # May is its own abbreviation; a month or day below ten may lose its zero when the old one had none
-        assert [int(n) if n.isdigit() else n for n in _parts(shifted(writing.format(when), days) or "")] == [
-            int(n) if n.isdigit() else n for n in _parts(expected)
-        ]
+        assert made == expected
+    else:  # a month or day below ten may lose its zero when the old one had none
+        assert _parts(made) == _parts(expected)
 
 
-def _parts(text: str) -> list[str]:
-    return text.replace("/", "-").replace(".", "-").split("-")
+def _parts(text: str) -> list[int | str]:
+    return [int(part) if part.isdigit() else part for part in text.replace("/", "-").replace(".", "-").split("-")]
 
 
 @pytest.mark.parametrize(
