@@ -12,9 +12,9 @@ train part. All 17 types count. What is compared:
 - `typed_f1`: letters and digits with the right kind; `span_f1`, `span_recall`: first and last character and kind are
   right.
 
-The 17 types are read as our kinds (`data.KIND`: street, place and postcode are one, card and IBAN are one, and a fax found is a telephone), and
-locations with nothing but blanks and commas between them are one, in what is true and in what is found alike: the set
-cuts the same address now in one and now in five. Intervals draw whole templates.
+The 17 types are read as our kinds (`data.KIND`: street, place and postcode are one, card and IBAN are one, a fax that
+is found is a telephone), and locations with nothing but blanks and commas between them are one, in what is true and in
+what is found alike: the set cuts the same address now in one and now in five. Intervals draw whole templates.
 
 Protocol `simulated-en`, `simulated-zh`: clinical lines of the test part of `simulator.py`, whose English names,
 places and employers the train part does not have either; `recall_<kind>` for every kind. The same hand wrote lines

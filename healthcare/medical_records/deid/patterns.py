@@ -140,9 +140,10 @@ def find(folded: str) -> Iterator[Found]:
         yield "account", *match.span()
     for match in CARD_CUED.finditer(folded):
         yield "account", *match.span("it")
-    for pattern in (ANY_MAIL, MAIL, SPELT):
+    for pattern in (ANY_MAIL, SPELT, MAIL):
         for match in pattern.finditer(folded):
-            yield "email", *match.span()
+            if pattern is not MAIL or "@" not in match.group():  # MAIL: `name (at) host (dot) org`
+                yield "email", *match.span()
     for match in URL.finditer(folded):
         yield "url", match.start(), match.start() + len(match.group().rstrip(".,;:!?"))
     for match in V4.finditer(folded):

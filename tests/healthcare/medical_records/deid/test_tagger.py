@@ -57,8 +57,8 @@ def test_a_long_text_is_read_in_windows_without_a_seam(tagger: Tagger) -> None:
     assert len(found) >= 118
 
 
-def test_caution_finds_more(tagger: Tagger) -> None:
-    bold = Tagger.of(*_with(tagger, caution=6.0))
+def test_to_be_surer_finds_more(tagger: Tagger) -> None:
+    bold = Tagger.of(*_with(tagger, sure=0.999))
     texts = [one.text for one in simulate(4, 1, part="test")]
     few, many = (sum(len(some.tag(fold(text))) for text in texts) for some in (tagger, bold))
     assert many > few
