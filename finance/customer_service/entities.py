@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 
+from common.text.identifiers import fold
 from finance.customer_service.dates import find_dates
-from finance.customer_service.identifiers import find_identifiers, fold
+from finance.customer_service.identifiers import find_identifiers
 from finance.customer_service.money import find_money
 from finance.customer_service.understood import Entity
 

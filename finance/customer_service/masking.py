@@ -11,7 +11,8 @@ import re
 import tomllib
 from importlib.resources import files
 
-from finance.customer_service.identifiers import ACCOUNT, LAST_FOUR, fold, ibans, is_card
+from common.text.identifiers import MAIL, RESIDENT, SPELT, SSN, fold, ibans, is_card
+from finance.customer_service.identifiers import ACCOUNT, LAST_FOUR
 from finance.customer_service.numbers import UNITS
 
 SPOKEN = str.maketrans("〇零一幺二三四五六七八九壹贰叁肆伍陆柒捌玖", "001123456789123456789")
@@ -31,13 +32,6 @@ UNIT = re.compile(
 )
 RUN = re.compile(r"(?:\+ ?|\()?\d(?:[^\w\n,，;。]{0,3}\d|[,\n_](?=\d{4}|\d(?!\d))\d){6,}[xX]?")
 SAID = re.compile(rf"\b(?:{'|'.join(WORDS)})(?:[ ,\-]{{1,2}}(?:{'|'.join(WORDS)})){{5,}}\b", re.IGNORECASE)
-RESIDENT = re.compile(r"[1-9]\d{5}(?:18|19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dX]")
-SPELT = re.compile(r"\b[A-Z0-9._%+-]{1,64} at (?:[A-Z0-9-]{1,63} dot ){1,4}[A-Z]{2,24}\b", re.IGNORECASE | re.ASCII)
-SSN = re.compile(r"(?<!\d)\d{3}[- ]\d{2}[- ]\d{4}(?!\d)")
-MAIL = re.compile(
-    r"[A-Z0-9._%+-]{1,64} ?(?:@|[(\[] ?at ?[)\]]) ?(?:[A-Z0-9-]{1,63} ?(?:\.|[(\[] ?dot ?[)\]]) ?){1,6}[A-Z]{2,24}",
-    re.IGNORECASE | re.ASCII,
-)
 
 
 def _cues() -> tuple[tuple[str, re.Pattern[str]], ...]:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import DataError
-from finance.customer_service.identifiers import fold
+from common.text.identifiers import fold
 from finance.customer_service.understood import Language
 
 FOUND = 0.25

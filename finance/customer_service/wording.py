@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from common.llm.writer import Message, Writer, WriterFailed
-from finance.customer_service.identifiers import fold
+from common.text.identifiers import fold
 from finance.customer_service.masking import mask
 from finance.customer_service.numbers import HAN, WORDS, chinese, english
 from finance.customer_service.replies import text_of

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.text.identifiers import fold, is_card, is_iban
 from finance.customer_service.entities import find
-from finance.customer_service.identifiers import fold, is_card, is_iban
 from finance.customer_service.numbers import chinese, english
 
 TODAY = date(2026, 11, 29)  # a Sunday

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from finance.customer_service.identifiers import fold, is_card, is_iban, luhn
+from common.text.identifiers import fold, is_card, is_iban, luhn
 from finance.customer_service.masking import mask
 
 
