@@ -38,6 +38,44 @@ class _Found(NamedTuple):
     crosses: bool = False
 
 
+class _Borders:
+    """Where scopes end in one sentence: places of units, in order."""
+
+    def __init__(self, found: Sequence[_Found], words: Sequence[str]) -> None:
+        stops = [one for one in found if one.says == "stop"]
+        self._size, self._words = len(words), words
+        self._starts, self._ends = [one.first for one in stops], [one.last for one in stops]
+        self._past_commas = [first for first in self._starts if words[first] not in _COMMAS]
+        self._colons = [i for i, word in enumerate(words) if word in ":：" and i and not words[i - 1].isdigit()]
+        self._commas = [i for i, word in enumerate(words) if word == ","]
+        self._items = [i + 1 for i, word in enumerate(words) if word in ",，/"]
+
+    def reach(self, one: _Found) -> tuple[int, int]:
+        """First and last unit (exclusive) that a trigger speaks of."""
+        if one.way == "forward":
+            end = min(
+                _next(self._past_commas if one.crosses else self._starts, one.last, self._size),
+                _next(self._colons, one.last + 1, self._size),
+            )
+            if not one.crosses and not self._words[one.first].isascii():  # Chinese typed with an English comma
+                end = min(end, _next(self._commas, one.last + 1, self._size))
+            return one.last, end
+        start = _last(self._ends, one.first)
+        return max(start, _last(self._items, one.first)) if one.way == "beside" else start, one.first
+
+
+def _next(places: Sequence[int], at: int, otherwise: int) -> int:
+    """The first of the places from `at` on."""
+    i = bisect_left(places, at)
+    return places[i] if i < len(places) else otherwise
+
+
+def _last(places: Sequence[int], at: int) -> int:
+    """The last of the places up to `at`, or 0."""
+    i = bisect_right(places, at)
+    return places[i - 1] if i else 0
+
+
 class Context:
     """The triggers, ready to be applied: `rules` is the parsed TOML."""
 
@@ -67,7 +105,8 @@ class Context:
         for places in places_of:
             masked[places.start : places.stop] = [_CONCEPT] * len(places)
         found = self._scan([*masked, _END])
-        reaches = [(one.says, *self._reach(one, found, masked)) for one in found if one.says in SAYINGS]
+        borders = _Borders(found, masked)
+        reaches = [(one.says, *borders.reach(one)) for one in found if one.says in SAYINGS]
         answers = []
         for places in places_of:
             said = {says for says, first, last in reaches if places and first <= places[0] and places[-1] < last}
@@ -91,26 +130,6 @@ class Context:
             if tuple(words[i : i + len(phrase)]) == phrase:
                 return [_Found(says, way, i, i + len(phrase), crosses) for says, way, crosses in self._means[phrase]]
         return []
-
-    def _reach(self, one: _Found, found: list[_Found], words: list[str]) -> tuple[int, int]:
-        """First and last unit (exclusive) that the trigger speaks of."""
-        if one.way == "forward":
-            later = range(one.last + 1, len(words))
-            ends = [i for i in later if words[i] in ":：" and not words[i - 1].isdigit()]
-            if not one.crosses and not words[one.first].isascii():  # Chinese typed with an English comma
-                ends += [i for i in later if words[i] == ","]
-            ends += [
-                other.first
-                for other in found
-                if other.first >= one.last
-                and other.says == "stop"
-                and not (one.crosses and words[other.first] in _COMMAS)
-            ]
-            return one.last, min(ends, default=len(words))
-        starts = [other.last for other in found if other.last <= one.first and other.says == "stop"]
-        if one.way == "beside":
-            starts += [i + 1 for i in range(one.first) if words[i] in ",，/"]
-        return max(starts, default=0), one.first
 
 
 @cache

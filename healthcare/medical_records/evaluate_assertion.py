@@ -1,10 +1,11 @@
 """How well assertion is read: the sentences of NegEx and ConText, `negex-context-sentences`.
 
 Protocol `all`: all 2,376 rows of `Annotations-1-120.txt` (concept and sentence of 116 reports), duplicates counted as
-they stand; a row is right when "negated" is what the annotators said. The published trigger list was made on these very
-sentences. Ours was written on the reports whose number n has (n - 1) // 6 even (reports come in blocks of six kinds);
-protocol `unseen` is the other half, without the rows whose sentence also stands in the first. Intervals draw whole
-reports. The concept is written in capitals in its sentence: these say where it stands, then they are lower-cased.
+they stand; a row is right when "negated" is what the annotators said. Our triggers were written on the reports whose
+number n has (n - 1) // 6 even (reports come in blocks of six kinds); protocol `unseen` is the other half, without the
+rows whose sentence also stands in the first. It is unseen by us alone: we also know the published trigger list, which
+its authors made on all of these sentences. Intervals draw whole reports. The concept is written in capitals in its
+sentence: these say where it stands, then they are lower-cased.
 """
 
 from __future__ import annotations

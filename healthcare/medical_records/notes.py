@@ -85,7 +85,9 @@ def language_of(text: str) -> Language:
     sample = text if len(text) <= 20_000 else text[:10_000] + text[-10_000:]
     han, latin, other = (len(pattern.findall(sample)) for pattern in (_HAN, _LATIN, _OTHER))
     if not han + latin + other:
-        raise InvalidRequest("the note has no text", where="text", got=repr(text[:20]), expected=expected)
+        raise InvalidRequest(
+            "the note has no text", where="text", got=f"{len(text)} characters, no letter among them", expected=expected
+        )
     english, foreign = len(_ENGLISH.findall(sample)), len(_FOREIGN.findall(sample))
     if other > han + latin or (han < latin / 4 and foreign > 3 and foreign > english):
         got = "letters of another script" if other > han + latin else "words of another language"

@@ -20,7 +20,7 @@ _ABBREVIATIONS = re.compile(
     r"|tabs|temp|tx|u\.s|vol|vs|wt",
     re.IGNORECASE,
 )
-LONGEST = 1500
+LONGEST = 1000
 """Characters of a sentence; a longer one is cut at its last blank or comma before: what has no end is no sentence."""
 _WRAPPED = 60
 """Characters of a line from which on its end is taken for a wrap when the next line could go on."""

@@ -112,6 +112,12 @@ def test_other_languages_and_no_text_are_refused(text: str, dictionary: Dictiona
         read_note(text, dictionary)
 
 
+def test_no_error_repeats_the_note(dictionary: Dictionary) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read_note("139-1234-5678", dictionary)
+    assert "139" not in str(caught.value)
+
+
 def test_a_note_of_five_megabytes_is_refused(dictionary: Dictionary) -> None:
     with pytest.raises(RequestTooLarge, match="send each note by itself"):
         read_note("No fever. " * 500_000, dictionary)
