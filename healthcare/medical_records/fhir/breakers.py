@@ -17,6 +17,14 @@ MOST_TRIES = 400
 """Of places looked at before a break is held not to apply."""
 
 
+_UNQUOTED = ("decimal", "integer", "positiveInt", "unsignedInt", "boolean")
+_NO_DATES: dict[str, list[Any]] = {
+    "date": ["2015-02-30", "30/04/2015", "2015-13-01", "2015-4-1", "yesterday"],
+    "dateTime": ["2015-02-30", "2015-02-07T13:28", "2015-02-07T13:28:17", "2015-02-07 13:28:17Z", "20150207"],
+    "instant": ["2015-02-07", "2015-02-07T13:28:17", "2015-02-07T25:28:17Z"],
+}
+
+
 @dataclass(frozen=True)
 class Broken:
     """A broken document, how it was broken, and the path that an explanation has to name; empty if it is no JSON."""
@@ -106,6 +114,18 @@ def _unknown_field(site: _Site, draw: random.Random) -> str:
     return site.path.removesuffix(site.name) + name
 
 
+def _value(bad: dict[str, list[Any]]) -> Callable[[_Site, random.Random], str]:
+    """A break that puts one of the values in place of a primitive of that type."""
+
+    def put(site: _Site, draw: random.Random) -> str:
+        if site.kind.name not in bad:
+            return ""
+        site.put(draw.choice(bad[site.kind.name]))
+        return site.first
+
+    return put
+
+
 def _bad_code(site: _Site, draw: random.Random) -> str:
     if site.element.codes and site.kind.name == "code":
         site.put(draw.choice(["perhaps", "ACTIVE!", "n/a"]))
@@ -114,18 +134,6 @@ def _bad_code(site: _Site, draw: random.Random) -> str:
         site.put({"coding": [{"system": "http://example.org/codes", "code": "perhaps"}]})
         return site.first
     return ""
-
-
-def _bad_date(site: _Site, draw: random.Random) -> str:
-    bad = {
-        "date": ["2015-02-30", "30/04/2015", "2015-13-01", "2015-4-1", "yesterday"],
-        "dateTime": ["2015-02-30", "2015-02-07T13:28", "2015-02-07T13:28:17", "2015-02-07 13:28:17Z", "20150207"],
-        "instant": ["2015-02-07", "2015-02-07T13:28:17", "2015-02-07T25:28:17Z"],
-    }
-    if site.kind.name not in bad:
-        return ""
-    site.put(draw.choice(bad[site.kind.name]))
-    return site.first
 
 
 def _bad_reference(site: _Site, draw: random.Random) -> str:
@@ -162,33 +170,12 @@ def _empty(site: _Site, draw: random.Random) -> str:
     return site.path
 
 
-def _bad_id(site: _Site, draw: random.Random) -> str:
-    if site.kind.name != "id":
-        return ""
-    site.put(draw.choice(["two words", "x" * 65, "a_b", "ä"]))
-    return site.first
-
-
-def _quoted_number(site: _Site, draw: random.Random) -> str:
-    if site.kind.name not in ("decimal", "integer", "positiveInt", "unsignedInt", "boolean"):
-        return ""
-    site.put(draw.choice(["1.50", "true", "3"]))
-    return site.first
-
-
 def _bad_type(site: _Site, draw: random.Random) -> str:
     if site.kind.name != "Resource":
         return ""
     part = site.value[0] if site.element.repeats else site.value
     part["resourceType"] = draw.choice(["Patiant", "patient", "Element", 5])
     return f"{site.first}.resourceType"
-
-
-def _script(site: _Site, draw: random.Random) -> str:
-    if site.kind.name != "xhtml":
-        return ""
-    site.put(draw.choice(['<div xmlns="http://www.w3.org/1999/xhtml"><script>a()</script></div>', "<div>", "text"]))
-    return site.path
 
 
 def _backwards(site: _Site, draw: random.Random) -> str:
@@ -203,16 +190,18 @@ WAYS: dict[str, Callable[[_Site, random.Random], str]] = {
     "missing required": _missing,
     "unknown field": _unknown_field,
     "bad code": _bad_code,
-    "bad date": _bad_date,
+    "bad date": _value(_NO_DATES),
     "bad reference": _bad_reference,
     "wrong target": _wrong_target,
     "two of a choice": _two_choices,
     "wrong cardinality": _wrong_cardinality,
     "empty": _empty,
-    "bad id": _bad_id,
-    "quoted number": _quoted_number,
+    "bad id": _value({"id": ["two words", "x" * 65, "a_b", "ä"]}),
+    "quoted number": _value({kind: ["1.50", "true", "3"] for kind in _UNQUOTED}),
     "bad resource type": _bad_type,
-    "bad narrative": _script,
+    "bad narrative": _value(
+        {"xhtml": ['<div xmlns="http://www.w3.org/1999/xhtml"><script>a()</script></div>', "<div>", "text"]}
+    ),
     "period backwards": _backwards,
 }
 """Each changes the resource of a site and says which path is wrong then; an empty path if it does not apply there."""

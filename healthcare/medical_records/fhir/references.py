@@ -1,7 +1,8 @@
 """Where every reference leads: contained, `urn:uuid`, relative and absolute; what leads nowhere, and what in a circle.
 
 As hl7.org/fhir/R4/bundle.html#references says: a relative reference is read against the `fullUrl` of its own entry,
-then as `Type/id` of any resource at hand. Nothing is fetched, and no walk visits a resource twice.
+then as `Type/id` of any resource at hand. Nothing is fetched, and nothing
+is followed further than one step, so that circles cost nothing.
 """
 
 from __future__ import annotations
@@ -79,29 +80,10 @@ class Graph:
         """Every reference of every node, in order."""
         return [link for at, node in enumerate(self.nodes) for link in self._links(at, node)]
 
-    @cached_property
-    def targets(self) -> dict[int, list[int]]:
-        """The nodes that each node leads to."""
-        found: dict[int, list[int]] = defaultdict(list)
-        for link in self.links:
-            if link.target is not None:
-                found[link.source].append(link.target)
-        return found
-
     def find(self, reference: str) -> Json | None:
         """The resource that an absolute, urn or relative reference names; None if it is not at hand."""
         at = self._outside(reference, "")
         return None if at is None else self.nodes[at].resource
-
-    def reached(self, start: int) -> list[int]:
-        """All nodes that references lead to from `start`, itself first, nearest first, each once."""
-        found, seen = [start], {start}
-        for at in found:
-            for target in self.targets.get(at, ()):
-                if target not in seen:
-                    seen.add(target)
-                    found.append(target)
-        return found
 
     def circles(self) -> list[list[int]]:
         """Groups of nodes that lead to each other, or one that leads to itself: the strongly connected components."""
