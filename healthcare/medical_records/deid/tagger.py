@@ -65,8 +65,7 @@ class Tagger:
         rows = [[row[name] for name in some if name in row] for some in features(folded, made, self.classes)]
         starts = np.cumsum([0, *(len(some) for some in rows)])[:-1]
         flat = np.fromiter((name for some in rows for name in some), np.int64)
-        scores = np.add.reduceat(self.weights[flat], starts, axis=0) if len(flat) else np.zeros((0, len(self.tags)))
-        return scores
+        return np.add.reduceat(self.weights[flat], starts, axis=0) if len(flat) else np.zeros((0, len(self.tags)))
 
     def _marks(self, scores: np.ndarray, made: Sequence[Token]) -> list[Mark]:
         """The best path's marks, then the tokens in doubt, neighbours of a kind as one."""
