@@ -73,7 +73,7 @@ class Tagger:
         kinds = likely[:, 1:].reshape(len(made), -1, 4).sum(axis=2).argmax(axis=1)
         marks = self.tags.marks(best, [(token.start, token.end) for token in made])
         before = -2
-        for at in np.flatnonzero((best == OUTSIDE) & (likely[:, OUTSIDE] < self.sure)):
+        for at in np.flatnonzero((best == OUTSIDE) & (likely[:, OUTSIDE] < self.sure)).tolist():
             token, label = made[at], self.tags.labels[kinds[at]]
             if token.text[0] == "<" or token.text == "\n":
                 continue
@@ -106,7 +106,8 @@ def _lines(folded: str, mark: Mark) -> list[Found]:
     kind: Kind = mark.label  # type: ignore[assignment]
     if kind == "location":
         return [(kind, mark.start, mark.end)]
-    pieces, at = [], mark.start
+    pieces: list[Found] = []
+    at = mark.start
     for line in folded[mark.start : mark.end].split("\n"):
         pieces.append((kind, at, at + len(line)))
         at += len(line) + 1
