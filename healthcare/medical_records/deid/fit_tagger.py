@@ -33,9 +33,9 @@ class Fitting(Strict):
     epochs: int = Field(4, ge=1)
     batch: int = Field(32, ge=1, description="texts")
     learning_rate: float = Field(0.02, gt=0, description="of Adam; times 0.6 after every epoch")
-    drop: float = Field(0.3, ge=0, lt=1, description="share of features that are hidden: no word may decide alone")
+    drop: float = Field(0.4, ge=0, lt=1, description="share of features that are hidden: no word may decide alone")
     least: int = Field(3, ge=1, description="tokens in which a feature must stand")
-    sure: float = Field(0.85, ge=0, le=1, description="chance of being outside below which a token is masked")
+    sure: float = Field(0.9, ge=0, le=1, description="chance of being outside below which a token is masked")
     clusters: tuple[int, int] = Field((512, 64), description="of words, fine and coarse; 0: none")
     encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
 

@@ -65,8 +65,7 @@ class Tagger:
         rows = [[row[name] for name in some if name in row] for some in features(folded, made, self.classes)]
         starts = np.cumsum([0, *(len(some) for some in rows)])[:-1]
         flat = np.fromiter((name for some in rows for name in some), np.int64)
-        scores = np.add.reduceat(self.weights[flat], starts, axis=0) if len(flat) else np.zeros((0, len(self.tags)))
-        return scores
+        return np.add.reduceat(self.weights[flat], starts, axis=0) if len(flat) else np.zeros((0, len(self.tags)))
 
     def _marks(self, scores: np.ndarray, made: Sequence[Token]) -> list[Mark]:
         """The best path's marks, then the tokens in doubt, neighbours of a kind as one."""
@@ -74,7 +73,7 @@ class Tagger:
         kinds = likely[:, 1:].reshape(len(made), -1, 4).sum(axis=2).argmax(axis=1)
         marks = self.tags.marks(best, [(token.start, token.end) for token in made])
         before = -2
-        for at in np.flatnonzero((best == OUTSIDE) & (likely[:, OUTSIDE] < self.sure)):
+        for at in np.flatnonzero((best == OUTSIDE) & (likely[:, OUTSIDE] < self.sure)).tolist():
             token, label = made[at], self.tags.labels[kinds[at]]
             if token.text[0] == "<" or token.text == "\n":
                 continue
@@ -107,7 +106,8 @@ def _lines(folded: str, mark: Mark) -> list[Found]:
     kind: Kind = mark.label  # type: ignore[assignment]
     if kind == "location":
         return [(kind, mark.start, mark.end)]
-    pieces, at = [], mark.start
+    pieces: list[Found] = []
+    at = mark.start
     for line in folded[mark.start : mark.end].split("\n"):
         pieces.append((kind, at, at + len(line)))
         at += len(line) + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_as_all_sequences_say(units: int) -> None:
     expected = np.zeros((units, 3))
     for tags in product(range(3), repeat=units):
         path = [3, *tags, 3]
-        score = sum(transitions[a, b] for a, b in zip(path, path[1:], strict=False))
+        score = sum(transitions[a, b] for a, b in pairwise(path))
         score += sum(emissions[at, tag] for at, tag in enumerate(tags))
         for at, tag in enumerate(tags):
             expected[at, tag] += np.exp(score)
