@@ -64,6 +64,7 @@ def test_the_wheel_holds_the_packages_and_their_data_and_nothing_else(wheel: Pat
     files = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in files if ".dist-info/" not in name} == set(TREES)
     kinds = {".py", ".j2", ".css", ".toml"}
+    kinds |= {path.suffix for name in TREES for path in (ROOT / name).rglob("*.tsv")}
     if any(path for name in TREES for path in (ROOT / name).glob("*/*.html")):
         kinds |= {".html", ".js"}
     if any(path for name in TREES for path in (ROOT / name).glob("*/documents/*.md")):
