@@ -29,8 +29,8 @@ class Marked:
 def read_pubtator(content: str, label: str = "disease") -> Marked:
     """Documents of the PubTator format, title and abstract as one text, every mention as `label`.
 
-    A document that repeats an id is left out (PMID 8528200 is there twice). Raises `SchemaError` where a mention is
-    not at its place, but for the one of the corpus that is known.
+    A document that repeats an id is left out (PMID 8528200 is there twice). Raises `SchemaError` for a mention that
+    lies outside of its text.
     """
     found = Marked([], [], [])
     for block in content.strip().split("\n\n"):

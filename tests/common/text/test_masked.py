@@ -14,19 +14,20 @@ from common.text.masked import Masking, Small, _Hidden, new_encoder, pretrain_ma
 from common.training.loop import Optimisation
 
 SIZE = Small(width=32, layers=1, heads=2, vocabulary=60, longest=40)
-SETTINGS = Masking(longest=12, optimisation=Optimisation(epochs=25, batch=16, learning_rate=1e-2, backbone_rate=1.0))
+SETTINGS = Masking(longest=12, optimisation=Optimisation(epochs=15, batch=16, learning_rate=1e-2, backbone_rate=1.0))
 PAIRS = [("salt", "pepper"), ("bread", "butter"), ("day", "night"), ("dog", "cat")]
 
 
 def texts(count, seed):
     draw = np.random.default_rng(seed)
-    return [" ".join("{} and {} .".format(*PAIRS[at]) for at in draw.integers(0, 4, 3)) for _ in range(count)]
+    return [" ".join(["{} and {} .".format(*PAIRS[at])] * 3) for at in draw.integers(0, 4, count)]
 
 
-def test_hidden_words_are_guessed_from_their_partners_after_training():
+def test_hidden_words_are_guessed_from_their_context_after_training():
     encoder = new_encoder(texts(40, 1), "words", SIZE, seed=1)
-    history = pretrain_masked(encoder, texts(200, 1), SETTINGS, seed=1, valid=texts(20, 2))
-    assert max(history.metrics) > 0.7 > history.metrics[0] + 0.1
+    history = pretrain_masked(encoder, texts(200, 1), SETTINGS, seed=1, valid=texts(40, 2))
+    # Whoever knows the places of words but not what a text is about is right in 62 %.
+    assert max(history.metrics) > 0.85
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
 
 

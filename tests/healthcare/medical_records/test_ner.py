@@ -15,7 +15,7 @@ from healthcare.medical_records.ner_data import Marked, read_chinese, read_pubta
 PUBTATOR = """1|t|Ataxia and the ATM gene.
 1|a|We saw breast cancer.
 1\t0\t6\tAtaxia\tSpecificDisease\tD001259
-1\t33\t46\tbreast cancer\tSpecificDisease\tD001943
+1\t32\t45\tbreast cancer\tSpecificDisease\tD001943
 
 1|t|Ataxia and the ATM gene.
 1|a|We saw it.
