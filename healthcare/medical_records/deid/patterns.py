@@ -65,7 +65,7 @@ URL = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 V4 = re.compile(r"(?<![\d.])(?:(?!0\d)\d{1,3}\.){3}\d{1,3}(?!\d|\.\d)")
-V6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])", re.IGNORECASE)
+V6 = re.compile(r"(?<![0-9a-f])(?<![0-9a-f]:)(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])", re.IGNORECASE)
 UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE)
 PICTURE = re.compile(r"[\w.-]{1,80}\.(?:jpe?g|png|heic|bmp|gif|tiff?|dcm)\b", re.IGNORECASE)
 PLATE = re.compile(
