@@ -53,7 +53,7 @@ def find_entities(notes: Sequence[str], finder: Finder) -> list[list[Entity]]:
 
 
 class Recipe(Strict):
-    """How the token model of one corpus is made; `recipe` gives the chosen ones."""
+    """How the token model of one corpus is made; `RECIPES` has one for each."""
 
     tagging: dict[str, Any] = Field({}, description="of `common.text.tagger.Tagging`")
     backbone: str | None = Field(None, description="a pretrained encoder, tuned with the rest; none: a BiLSTM alone")
@@ -63,6 +63,20 @@ class Recipe(Strict):
     members: int = Field(1, ge=1, description="models that differ in their seed, whose scores are averaged")
     longest: int = Field(128, ge=8, description="units of a window")
     int8: bool = Field(False, description="weights of the exported graph as whole numbers of 8 bits")
+
+
+_SCHEDULE = {"batch": 32, "learning_rate": 4e-3, "largest_gradient": 1.0}
+RECIPES = {
+    "cehrner": Recipe(tagging={"dropout": 0.5, "forget": 0.1, "optimisation": {"epochs": 16, **_SCHEDULE}}, members=3),
+    "cmedqaner": Recipe(
+        tagging={"dropout": 0.5, "forget": 0.2, "optimisation": {"epochs": 12, **_SCHEDULE}}, members=3
+    ),
+    "ncbi-disease": Recipe(
+        backbone="sentence-transformers/all-MiniLM-L6-v2",
+        tagging={"optimisation": {"epochs": 8, "batch": 16, "learning_rate": 2e-3, "largest_gradient": 1.0}},
+    ),
+}
+"""Of the published corpora. One member of the Chinese ones was measured on the development part, the rest was not."""
 
 
 def train_ner(train: Marked, valid: Marked, recipe: Recipe, *, seed: int) -> tuple[bytes, dict[str, Any]]:
