@@ -58,8 +58,11 @@ def main(work: str) -> None:
 
     def send(kind: bytes, content: bytes = b"") -> None:
         with lock:
-            out.write(frame(kind, content))
-            out.flush()
+            try:
+                out.write(frame(kind, content))
+                out.flush()
+            except BrokenPipeError:
+                os._exit(0)  # the service is gone
 
     def report(progress: dict[str, Any], best: bytes | None = None) -> None:
         if best is not None:

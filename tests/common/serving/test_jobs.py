@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -13,6 +17,7 @@ from fastapi.testclient import TestClient
 from toy_jobs import LIMITS, SYSTEM, Counter
 
 from common.serving.app import create_app
+from common.serving.jobs.worker import ASKED, READY, frame
 
 COUNTS = "/v1/counter/counts"
 
@@ -218,3 +223,24 @@ def test_openapi_describes_the_routes(client: TestClient) -> None:
     assert set(document["paths"][COUNTS]) == {"get", "post"}
     assert set(document["paths"][f"{COUNTS}/{{id}}"]) == {"get", "delete"}
     assert "text/event-stream" in document["paths"][f"{COUNTS}/{{id}}/events"]["get"]["responses"]["200"]["content"]
+
+
+def test_a_worker_whose_service_is_gone_ends_without_a_word() -> None:
+    start = [sys.executable, "-c", "from common.serving.jobs.worker import main; main('toy_work:count')"]
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    with subprocess.Popen(
+        start,
+        env=os.environ | {"PYTHONPATH": path},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as worker:
+        assert worker.stdin
+        assert worker.stdout
+        assert worker.stderr
+        assert worker.stdout.read(len(frame(READY))) == frame(READY)
+        worker.stdout.close()
+        worker.stdin.write(frame(ASKED, b"{}"))
+        worker.stdin.flush()  # and stays open
+        assert worker.wait(20) == 0
+        assert worker.stderr.read() == b""
