@@ -1,6 +1,6 @@
 """The reference benchmark: published protocols, and what refusal keeps of its promise where the unknown is near.
 
-Settings were chosen by cross-validation on training parts (`docs/customer_service.md`); test parts are read once, here.
+Settings were chosen by cross-validation on training parts (`docs/customer_service.md`); only the rows read test parts.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ ALIKE = 0.5
 
 
 def clinc(config: Config) -> Report:
-    """The row of the published protocol; the frozen encoder alone beside it."""
+    """The row of the published test part; published models learn from train alone. The frozen encoder stands beside."""
     started = time.perf_counter()
     corpus, test = load(CLINC), load_test(CLINC)
     learnt = corpus.train
@@ -37,7 +37,7 @@ def clinc(config: Config) -> Report:
     texts = learnt.text.tolist()
     space = Space.fit(frozen(config.backbone), texts, config.size)
     model, squares = fit_kernel(texts, learnt.intent, config.grams, config.kernel, space)
-    groups = alike(learnt, model)
+    groups = alike(learnt, space)
     alone = squares.without(groups)
     heads, told = heads_of(config, learnt, groups)
     trained = time.perf_counter()
@@ -81,12 +81,10 @@ def heads_of(config: Config, learnt: Utterances, groups: list[np.ndarray]) -> tu
     return heads, np.stack([told[row] for group in groups for row in group])
 
 
-def alike(learnt: Utterances, model: Classifier) -> list[np.ndarray]:
+def alike(learnt: Utterances, space: Space) -> list[np.ndarray]:
     """Positions of what is out of scope, those that say nearly the same together."""
     out = np.flatnonzero(~learnt.known)
-    if not model.support:
-        return [out[[row]] for row in range(len(out))]
-    cluster = fcluster(linkage(model.support.rows[out], "average"), ALIKE, "distance")
+    cluster = fcluster(linkage(space(learnt.text[out].tolist()), "average"), ALIKE, "distance")
     return [out[cluster == number] for number in np.unique(cluster)]
 
 

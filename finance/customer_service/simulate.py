@@ -26,7 +26,7 @@ from finance.customer_service.entities import find
 from finance.customer_service.graph import Tasks, load_tasks
 from finance.customer_service.masking import mask
 from finance.customer_service.state import Reply
-from finance.customer_service.understood import Language, Understood
+from finance.customer_service.understood import Decision, Language, Understood
 from finance.customer_service.walk import Services
 
 TODAY = date(2026, 11, 29)
@@ -69,8 +69,9 @@ class Customer:
 
     def say(self, text: str, intent: str = "") -> str:
         """The text; what it means is remembered for the engine."""
-        intents, decision = (((intent, 0.95),), "answer") if intent else ((), "refuse")
-        self.meant[text] = Understood(self.language, intents, decision, tuple(find(text, TODAY)))  # type: ignore[arg-type]
+        intents = ((intent, 0.95),) if intent else ()
+        decision: Decision = "answer" if intent else "refuse"
+        self.meant[text] = Understood(self.language, intents, decision, tuple(find(text, TODAY)))
         return text
 
     def words(self, name: str, value: str = "") -> str:
