@@ -24,7 +24,7 @@ from finance.customer_service.space import Space, frozen
 RECALL, SURE = 0.88, 0.95
 """Of what is out of scope, so much shall be refused, and so sure shall one be of it after the rows at hand."""
 HEADS = 3
-ALIKE = 0.5
+ALIKE = 0.7
 """Distance of sentence vectors (0 to sqrt 2) within which rows say nearly the same."""
 
 
