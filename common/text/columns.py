@@ -66,14 +66,17 @@ class Columns:
 
     def __call__(self, text: str, own: Sequence[Mark] | None = None) -> np.ndarray:
         """Rows of all units; `own` as in `Gazetteer.features`."""
-        forms = list(self._forms(text))
-        plain_forms = self.vocabularies[: len(self.vocabularies) - (self.kind == "words")]
-        rows = [[table.get(form, RARE) for table, form in zip(plain_forms, row, strict=True)] for row in forms]
-        parts = [np.array(rows, np.int64).reshape(len(forms), len(plain_forms)), self.gazetteer.features(text, own)]
+        parts = [self.forms(text), self.gazetteer.features(text, own)]
         parts += [*(other.features(text) for other in self.others), self.memory.features(text, own)]
         if self.kind == "words":
             parts.append(self._letters(text))
         return np.hstack(parts)
+
+    def forms(self, text: str) -> np.ndarray:
+        """The first columns of the rows: the units and their forms."""
+        tables = self.vocabularies[: len(self.vocabularies) - (self.kind == "words")]
+        rows = [[table.get(form, RARE) for table, form in zip(tables, row, strict=True)] for row in self._forms(text)]
+        return np.array(rows, np.int64).reshape(len(rows), len(tables))
 
     @property
     def sizes(self) -> list[int]:

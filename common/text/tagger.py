@@ -16,7 +16,7 @@ from torch.utils.data import TensorDataset
 
 from common.config import Strict
 from common.errors import UsageError
-from common.text.columns import LETTERS, PAD, RARE
+from common.text.columns import LETTERS, PAD, RARE, Columns
 from common.text.crf import Crf, log_likelihood
 from common.text.encoder import Encoder
 from common.text.reading import Reader, stacked
@@ -125,21 +125,29 @@ def new_tagger(
     *,
     seed: int,
     encoder: Encoder | None = None,
-    texts: Sequence[str] = (),
+    vectors: Sequence[np.ndarray] = (),
 ) -> Tagger:
-    """A tagger with weights by `seed`. An encoder's own stay as they are and are not copied.
+    """A tagger with weights by `seed`, its forms' embeddings by `form_vectors` where there are some.
 
-    With `texts` the forms' embeddings begin as `context_vectors` of these texts.
+    An encoder's own weights stay as they are and are not copied.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tagger = Tagger(reader, settings, encoder)
-    if texts:
-        rows = [reader.columns(text) for text in texts]
-        for at, table in enumerate(tagger.tables[: tagger.forms]):
-            vectors = context_vectors([(own[:, at], own[:, 0]) for own in rows], *table.weight.shape, seed=seed)
-            table.weight.data.copy_(torch.from_numpy(vectors))
+    for table, own in zip(tagger.tables, vectors, strict=False):
+        table.weight.data.copy_(torch.from_numpy(own))
     return tagger
+
+
+def form_vectors(columns: Columns, texts: Sequence[str], settings: Tagging) -> list[np.ndarray]:
+    """Of every column of forms the `context_vectors` of its values in texts, as wide as their embeddings."""
+    rows = [columns.forms(text) for text in texts]
+    forms = rows[0].shape[1] if rows else 0
+    widths = [settings.unit, *[settings.form] * (forms - 1)]
+    return [
+        context_vectors([(own[:, at], own[:, 0]) for own in rows], columns.sizes[at], width)
+        for at, width in enumerate(widths)
+    ]
 
 
 def train_tagger(

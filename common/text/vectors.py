@@ -18,7 +18,7 @@ SMOOTH = 0.75
 """Power of the surroundings' counts: rare ones say less (Levy et al.)."""
 
 
-def context_vectors(rows: Sequence[tuple[np.ndarray, np.ndarray]], count: int, width: int, *, seed: int) -> np.ndarray:
+def context_vectors(rows: Sequence[tuple[np.ndarray, np.ndarray]], count: int, width: int) -> np.ndarray:
     """float32 (count, width): of every form's number a vector of standard deviation 1 over all; number 0 has zeros.
 
     `rows` are, of every text, the forms' and the units' numbers int64 (units,). Forms that are nowhere have zeros.
@@ -37,7 +37,7 @@ def context_vectors(rows: Sequence[tuple[np.ndarray, np.ndarray]], count: int, w
     rank = min(width, min(counts.shape) - 1)
     if rank < 1 or not counts.nnz:
         return found
-    left, values, _ = svds(_ppmi(counts), rank, random_state=np.random.default_rng(seed))
+    left, values, _ = svds(_ppmi(counts), rank, random_state=np.random.default_rng(0))
     found[:, :rank] = left * np.sqrt(np.maximum(values, 0))
     found[0] = 0
     return found / max(float(found[1:].std()), 1e-6)

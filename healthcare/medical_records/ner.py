@@ -99,7 +99,7 @@ def train_ner(
     from common.text.columns import LONGEST, Columns
     from common.text.gazetteer import Gazetteer
     from common.text.reading import Reader
-    from common.text.tagger import Tagging, new_tagger, train_tagger
+    from common.text.tagger import Tagging, form_vectors, new_tagger, train_tagger
     from common.text.tagger_export import export_tagger
 
     kind = units_of(train.texts)
@@ -110,13 +110,13 @@ def train_ner(
     columns = Columns(kind, train.labels, others=known, memory=recipe.memory).fit(train.texts, train.marks, more)
     settings = Tagging(**recipe.tagging)
     texts = [*train.texts, *more]
+    vectors = form_vectors(columns, texts, settings) if recipe.vectors else []
     members = []
     for member in range(recipe.members):
         encoder = _encoder(recipe, kind, texts, valid.texts, seed + member)
         tokens = encoder.tokens if encoder else None
         reader = Reader(columns, tokens=tokens, longest=recipe.longest, same=recipe.same)
-        first = texts if recipe.vectors else []
-        tagger = new_tagger(reader, settings, seed=seed + member, encoder=encoder, texts=first)
+        tagger = new_tagger(reader, settings, seed=seed + member, encoder=encoder, vectors=vectors)
         both = (valid.texts, valid.marks)
         train_tagger(tagger, reader, train.texts, train.marks, settings, seed=seed + member, valid=both)
         members.append(tagger)
