@@ -32,11 +32,11 @@ SYSTEM = System(
     "for people who read the note itself before they act; every line points at the characters that it comes from.",
     limits=(
         "De-identification misses something: recall is not 1. A person looks before notes leave the house.",
-        "Token models learnt from abstracts (English) and from records of one source (Chinese), or from simulated notes; "
-        "other hospitals write otherwise.",
+        "Token models learnt from abstracts (English) and from records of one source (Chinese), or from simulated "
+        "notes; other hospitals write otherwise.",
         "Codes come from openly licensed tables alone, and are candidates, not coding for billing. LOINC codes are "
-        "copyright Regenstrief Institute and used under its licence; ATC is copyright WHO Collaborating Centre for Drug "
-        "Statistics Methodology.",
+        "copyright Regenstrief Institute and used under its licence; ATC is copyright WHO Collaborating Centre for "
+        "Drug Statistics Methodology.",
         "English and Chinese; other languages are refused.",
     ),
 )

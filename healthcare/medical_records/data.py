@@ -20,10 +20,10 @@ from healthcare.medical_records.deid.data import read_presidio
 from healthcare.medical_records.deid.fit_tagger import plain, refilled
 from healthcare.medical_records.deid.simulator import Annotated
 from healthcare.medical_records.deid.simulator import simulate as simulate_identifiers
-from healthcare.medical_records.dictionary import Dictionary, Term
+from healthcare.medical_records.dictionary import Dictionary
 from healthcare.medical_records.ner import units_of
 from healthcare.medical_records.ner_data import Marked, read_chinese, read_pubtator
-from healthcare.medical_records.simulator import SIMULATED, simulate, tables
+from healthcare.medical_records.simulator import SIMULATED, Part, simulate, tables
 from healthcare.medical_records.spans import Kind, Language
 from healthcare.medical_records.terms import (
     abbreviation_terms,
@@ -162,10 +162,13 @@ def _published(corpus: str, part: str) -> Marked:
     return read_chinese(paths(CHINESE)[PIECES[corpus].format(part)].read_text(encoding="utf-8"))
 
 
+_PARTS: tuple[Part, Part] = ("train", "valid")
+
+
 def _simulated(language: Language, config: Config) -> Corpus:
     train, valid = (
         simulate(language, notes, config.seed, part).marked
-        for notes, part in ((config.notes, "train"), (config.notes // 4, "valid"))
+        for notes, part in zip((config.notes, config.notes // 4), _PARTS, strict=True)
     )
     content = json.dumps(tables(), sort_keys=True, ensure_ascii=False).encode()
     title = "Simulated notes of no real patient"

@@ -38,7 +38,7 @@ def simulate(language: Language, notes: int, seed: int, part: Part) -> Simulated
     """Notes of a part. The same seed, the same notes."""
     rng = random.Random(f"{seed} {language} {part}")
     lines = [one for one in tables()[0][language]["lines"] if _of_test(one, 4) == (part == "test")]
-    terms = {
+    terms: dict[str, list[str]] = {
         kind: [word for word in tables()[1][kind][language] if _of_test(word, 3) == (part == "test")]
         for kind in get_args(Kind)
     }
@@ -67,7 +67,7 @@ def _of_test(text: str, one_in: int) -> bool:
 
 
 def _note(
-    rng: random.Random, lines: Sequence[str], terms: Mapping[Kind, Sequence[str]], language: Language
+    rng: random.Random, lines: Sequence[str], terms: Mapping[str, Sequence[str]], language: Language
 ) -> tuple[str, list[Mark], list[bool]]:
     text, marks, denied = "", list[Mark](), list[bool]()
     for line in rng.sample(lines, min(rng.randint(*LINES), len(lines))):
