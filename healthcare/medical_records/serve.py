@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from traceback import extract_tb
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from pydantic import ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,15 +17,18 @@ from common.bundle import Bundle
 from common.config import Strict
 from common.errors import EspalierError, InvalidRequest, RequestError
 from common.llm.writer import LlmSettings, Writer, writer
+from healthcare.medical_records.abbreviations import Abbreviation
 from healthcare.medical_records.answer import HIDDEN, Answer, answer_of
 from healthcare.medical_records.deid.deidentify import Deidentified, Deidentifier, Policy, Replaced
 from healthcare.medical_records.deid.identifiers import Kind
 from healthcare.medical_records.model import RecordReader
 from healthcare.medical_records.notes import LONGEST, Note, language_of
+from healthcare.medical_records.spans import Entity, Span
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
+S = TypeVar("S", Entity, Abbreviation, Span)
 Identifiers = Literal["mask", "surrogate", "keep"]
 NOTE = (
     "Patient: Mary Smith, MRN 4471203. Seen on 03/12/2025 by Dr. Jones.\nHPI: Chest pain since yesterday. "
@@ -132,7 +136,7 @@ class MedicalRecordsPredictor:
         """The note, de-identified as asked and read; raises as `predict`."""
         with sealed():
             found = self.deidentify(request)
-            return Read(self.reader.read(found.text), found.replaced)
+            return Read(_apart(self.reader.read(found.text), found.replaced), found.replaced)
 
     def answer(self, read: Read) -> Answer:
         """What is answered about it."""
@@ -162,6 +166,26 @@ class MedicalRecordsPredictor:
         from healthcare.medical_records.routes import record_routes
 
         return record_routes(predictor)
+
+
+def _apart(note: Note, replaced: Sequence[Replaced]) -> Note:
+    """The note without concepts and short forms in what was put in place of an identifier: nobody wrote them."""
+    places = [(one.new_start, one.new_end) for one in replaced]
+    drugs = [one.drug for one in note.medications]
+    entities, short, taken = (_outside(some, places) for some in (note.entities, note.abbreviations, drugs))
+    medications = tuple(one for one in note.medications if one.drug in taken)
+    return replace(note, entities=entities, abbreviations=short, medications=medications)
+
+
+def _outside(spans: Sequence[S], places: Sequence[tuple[int, int]]) -> tuple[S, ...]:
+    """The spans, in order, that touch none of the places, in order."""
+    ends = [end for _, end in places]
+    kept = []
+    for span in spans:
+        at = bisect_right(ends, span.start)
+        if at == len(places) or places[at][0] >= span.end:
+            kept.append(span)
+    return tuple(kept)
 
 
 @contextmanager
