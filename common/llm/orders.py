@@ -1,4 +1,4 @@
-"""Words of a text that give orders to the program that reads it, English and Chinese: what prompt injections are made of.
+"""Words that give orders to the program that reads a text, English and Chinese: what prompt injections are made of.
 
 Finding one proves nothing, and finding none proves nothing either; what a model writes is checked all the same.
 """
