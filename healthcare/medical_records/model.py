@@ -9,12 +9,16 @@ from typing import Any, Self
 
 import numpy as np
 
+from common.bundle import Bundle
 from common.text.onnx_tagger import OnnxTagger
 from healthcare.medical_records.deid.tagger import Tagger
 from healthcare.medical_records.dictionary import Dictionary
 from healthcare.medical_records.ner import find_entities
 from healthcare.medical_records.notes import Note, language_of, read_note
 from healthcare.medical_records.spans import Entity, Language
+
+FILES = ("dictionary.json", "identifiers.json", "entities-")
+"""Names of a reader's files in a bundle, or how they begin."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,12 @@ class RecordReader:
                 for language, graph in self.graphs.items()
             },
         }
+
+    @classmethod
+    def load(cls, bundle: Bundle) -> Self:
+        """From a verified bundle."""
+        files = {name: bundle.read(name) for name in bundle.manifest.files if name.startswith(FILES)}
+        return cls.of(bundle.arrays("model.safetensors"), files)
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray], files: Mapping[str, bytes]) -> Self:

@@ -71,6 +71,7 @@ RECIPES = {
     "cmedqaner": Recipe(
         tagging={"dropout": 0.5, "forget": 0.2, "optimisation": {"epochs": 12, **_SCHEDULE}}, members=3
     ),
+    "served": Recipe(tagging={"dropout": 0.5, "forget": 0.2, "optimisation": {"epochs": 16, **_SCHEDULE}}),
     "ncbi-disease": Recipe(
         backbone="sentence-transformers/all-MiniLM-L6-v2",
         tagging={"optimisation": {"epochs": 8, "batch": 16, "learning_rate": 2e-3, "largest_gradient": 1.0}},

@@ -45,6 +45,11 @@ class Note:
     medications: tuple[Medication, ...]
     abbreviations: tuple[Abbreviation, ...]
 
+    @property
+    def density(self) -> float:
+        """Entities for every 100 characters: notes of another kind have more or fewer."""
+        return 100 * len(self.entities) / len(self.text)
+
 
 def read_note(text: str, dictionary: Dictionary, extra: Sequence[Entity] = ()) -> Note:
     """The note, with the dictionary's entities and `extra` ones (a model's) where these do not overlap: extra ones win.
