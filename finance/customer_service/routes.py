@@ -7,12 +7,10 @@ import hashlib
 import logging
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from contextvars import copy_context
 from functools import cache
 from pathlib import Path as File
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import HTMLResponse
@@ -20,8 +18,9 @@ from pydantic import ValidationError
 
 from common.config import settings
 from common.console.words import language_of
-from common.errors import Overloaded, RequestError
+from common.errors import RequestError
 from common.serving.problems import invalid_body, problem_of
+from common.serving.threads import Threads
 from finance.customer_service.desk import EXAMPLE, Answer, BankSettings, Begin, Desk, Message, Understands
 from finance.customer_service.sessions import LIFETIME, open_sessions
 from finance.customer_service.understood import Language
@@ -31,7 +30,7 @@ logger = logging.getLogger("espalier.customer_service")
 MOST_SOCKETS = 500
 """Open at once, of one process."""
 THREADS, MOST_WAITING = 32, 256
-T = TypeVar("T")
+"""A bank that is slow holds up nobody but its dialogues."""
 Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,40}$", description="as POST gave it", examples=[EXAMPLE["id"]])]
 GONE: dict[int | str, dict[str, Any]] = {404: {"description": "No such session of this credential, or it has expired"}}
 BUSY: dict[int | str, dict[str, Any]] = {
@@ -39,31 +38,12 @@ BUSY: dict[int | str, dict[str, Any]] = {
 }
 
 
-class Threads:
-    """Threads of its own for what blocks: a bank that is slow holds up nobody but its dialogues."""
-
-    def __init__(self) -> None:
-        self._pool, self._waiting = ThreadPoolExecutor(THREADS, "dialogue"), 0
-        self.close = self._pool.shutdown
-
-    async def run(self, act: Callable[..., T], *arguments: Any) -> T:
-        """`act(*arguments)`; raises `Overloaded` when too many wait."""
-        if self._waiting >= MOST_WAITING:
-            raise Overloaded("too many messages are being answered", fix=f"retry after {Overloaded.retry_after} s")
-        self._waiting += 1
-        try:
-            context = copy_context()  # with the model that `own_route` has pinned
-            return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, act, *arguments)
-        finally:
-            self._waiting -= 1
-
-
 def dialogue_routes(predictor: Callable[[], Understands]) -> APIRouter:
     """The router of the system. Raises `GraphError` for task graphs that the model checker refuses."""
     now = settings()
     desk = Desk(predictor, open_sessions(now), BankSettings(), production=now.environment == "production")
 
-    threads = Threads()
+    threads = Threads("dialogue", THREADS, MOST_WAITING)
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:

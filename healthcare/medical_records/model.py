@@ -40,9 +40,9 @@ class RecordReader:
         """As `read_note`, which says what it raises; where the model and the dictionary differ the model counts."""
         finder = self.finders.get(language_of(text))
         found = find_entities([text], finder)[0] if finder else []
-        return read_note(text, self.dictionary, [self._coded(entity) for entity in found])
+        return read_note(text, self.dictionary, [self.coded(entity) for entity in found])
 
-    def _coded(self, entity: Entity) -> Entity:
+    def coded(self, entity: Entity) -> Entity:
         """With the codes that the dictionary has for the very same words and kind."""
         known = self.dictionary.find(entity.text)
         same = len(known) == 1 and len(known[0].text) == len(entity.text) and known[0].kind == entity.kind
