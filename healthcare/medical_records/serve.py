@@ -116,14 +116,7 @@ class MedicalRecordsPredictor:
     @classmethod
     def load(cls, bundle: Bundle, device: str = "cpu") -> Self:
         """Build the predictor from a verified bundle. Raises `UsageError` for settings that cannot be right."""
-        manifest = bundle.manifest
-        files = {
-            name: bundle.read(name)
-            for name in manifest.files
-            if name.startswith(("dictionary", "identifiers", "entities"))
-        }
-        reader = RecordReader.of(bundle.arrays("model.safetensors"), files)
-        return cls(reader, manifest.version, manifest.simulated, writer(LlmSettings()))
+        return cls(RecordReader.load(bundle), bundle.manifest.version, bundle.manifest.simulated, writer(LlmSettings()))
 
     def predict(self, batch: Sequence[Request]) -> list[Answer]:
         """Answers in the order of the batch, each as if it came alone.
