@@ -17,7 +17,9 @@ from healthcare.medical_records import SYSTEM
 from healthcare.medical_records.extraction import MOST_CHARACTERS, NoExtraction, items
 
 URL = "/v1/medical_records/extract"
-NOTE = "Patient: Mary Smith, MRN 4471203.\nHPI: Cough for days. Denies fever, possible pneumonia. Cough is dry. MILD pain.\n"
+NOTE = """Patient: Mary Smith, MRN 4471203.
+HPI: Cough for days. Denies fever, possible pneumonia. Cough is dry. MILD pain.
+"""
 MASKED = NOTE.replace("Mary Smith", "[NAME]").replace("4471203", "[MRN]")
 
 

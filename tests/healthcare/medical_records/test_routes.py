@@ -22,7 +22,10 @@ from healthcare.medical_records.routes import LINES, RECORDS
 from healthcare.medical_records.serve import MedicalRecordsPredictor
 
 BASE = "/v1/medical_records"
-NOTE = "Patient: Mary Smith, MRN 4471203.\nHPI: denies fever, possible pneumonia. Return if chest pain occurs.\nHb 7.80 g/dL, glucose 11\n"
+NOTE = """Patient: Mary Smith, MRN 4471203.
+HPI: denies fever, possible pneumonia. Return if chest pain occurs.
+Hb 7.80 g/dL, glucose 11
+"""
 GERMAN = "Der Patient klagt nicht über Schmerzen und hat keine Allergien mit der Haut"
 NAMES = ("Mary", "Smith", "4471203")
 
