@@ -57,6 +57,7 @@ class Answer(BaseModel):
     abbreviations: list[Abbreviation]
     summary: list[Line] = Field(description="the note's own words by group, each with every place they come from")
     identifiers: list[Masked] = Field(description="what was replaced; empty for `keep`, which looks for none")
+    density: float = Field(description="concepts in 100 characters of the note")
     decision: Literal["support"] = Field("support", description="for a person to confirm; no medical device")
     model: str = Field(description="version of the bundle")
     simulated: bool = Field(description="true: the bundle learnt from simulated notes")
@@ -74,6 +75,7 @@ def answer_of(note: Note, replaced: Sequence[Replaced], model: str, simulated: b
         abbreviations=list(note.abbreviations),
         summary=summarise(note),
         identifiers=masked(replaced),
+        density=note.density,
         model=model,
         simulated=simulated,
     )

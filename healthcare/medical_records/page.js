@@ -3,7 +3,7 @@ const KINDS = ["disease", "symptom", "drug", "test", "procedure", "anatomy"];
 const WORDS = {
   en: {
     title: "Medical records", other: "中文", label: "A clinical note, in English or Chinese", go: "Read the note", example: "An example", busy: "Reading …",
-    use: "For a person to confirm; no medical device. Names, numbers and dates are masked before anything else is done. Nothing of the note is kept in the clear.",
+    use: "For a person to confirm; no medical device. Names, numbers and dates are masked before anything else is done. Of its words the service keeps hashes alone.",
     lost: "The service did not answer. The note is still here.", note: "The note as it was read", summary: "Summary", hover: "Point at a line, or tab to it, to see where it stands.",
     table: "What it names", head: ["what", "words", "said of it", "codes"], masked: n => `${n} places were masked.`, read: n => `${n} concepts were found.`,
     simulated: "This model learnt from simulated notes.",
@@ -14,7 +14,7 @@ const WORDS = {
   },
   zh: {
     title: "病历解读", other: "English", label: "一份中文或英文病历", go: "解读病历", example: "示例", busy: "正在解读……",
-    use: "结果须由专业人员确认，不是医疗器械。姓名、号码和日期首先被遮盖；病历内容不以明文保存。",
+    use: "结果须由专业人员确认，不是医疗器械。姓名、号码和日期首先被遮盖；其文字仅以哈希值留存。",
     lost: "服务没有响应，病历仍在输入框中。", note: "所读病历", summary: "摘要", hover: "指向某一行（或用Tab键选中）可查看其出处。",
     table: "所提及的内容", head: ["类别", "原文", "陈述", "编码"], masked: n => `遮盖了${n}处。`, read: n => `找到${n}个概念。`,
     simulated: "该模型由模拟病历训练。",

@@ -119,17 +119,20 @@ def record_routes(predictor: Callable[[], MedicalRecordsPredictor]) -> APIRouter
     @router.post(
         "/fhir/notes",
         summary="The notes of FHIR R4 records, read, and what the Conditions beside them say.",
+        response_model=Compared,
         openapi_extra=_body(RECORDS),
     )
     async def notes(
-        call: Call, identifiers: Annotated[Identifiers, Query(description="as for predict")] = "mask"
-    ) -> Compared:
+        call: Call,
+        response: Response,
+        identifiers: Annotated[Identifiers, Query(description="as for predict")] = "mask",
+    ) -> Response:
         decided, content, lines = call.state.decided, await _content(call), _is_lines(call)
         decided.admit()
         own, found = await threads.run(_compared, predictor(), content, lines, identifiers)
         if own.answers:
             decided.note(own.requests, own.answers)
-        return found
+        return Response(found, media_type="application/json", headers=dict(response.headers))
 
     @router.post("/extract", summary="Findings of a language model in the masked note, each checked against it.")
     async def from_model(body: ToExtract, call: Call) -> Extracted:
@@ -177,10 +180,10 @@ def _validated(content: bytes, lines: bool) -> dict[str, Any]:
 
 def _compared(
     predictor: MedicalRecordsPredictor, content: bytes, lines: bool, identifiers: Identifiers
-) -> tuple[Notes, Compared]:
+) -> tuple[Notes, bytes]:
     with sealed():
         own = Notes(predictor, _records(content, lines), identifiers)
-        return own, own.compared()
+        return own, own.compared().model_dump_json().encode()
 
 
 def _records(content: bytes, lines: bool) -> Records:

@@ -23,12 +23,12 @@ from healthcare.medical_records.deid.deidentify import Deidentified, Deidentifie
 from healthcare.medical_records.deid.identifiers import Kind
 from healthcare.medical_records.model import RecordReader
 from healthcare.medical_records.notes import LONGEST, Note, language_of
-from healthcare.medical_records.spans import Entity, Span
+from healthcare.medical_records.spans import Entity
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
-S = TypeVar("S", Entity, Abbreviation, Span)
+S = TypeVar("S", Entity, Abbreviation)
 Identifiers = Literal["mask", "surrogate", "keep"]
 NOTE = (
     "Patient: Mary Smith, MRN 4471203. Seen on 03/12/2025 by Dr. Jones.\nHPI: Chest pain since yesterday. "
@@ -116,14 +116,7 @@ class MedicalRecordsPredictor:
     @classmethod
     def load(cls, bundle: Bundle, device: str = "cpu") -> Self:
         """Build the predictor from a verified bundle. Raises `UsageError` for settings that cannot be right."""
-        manifest = bundle.manifest
-        files = {
-            name: bundle.read(name)
-            for name in manifest.files
-            if name.startswith(("dictionary", "identifiers", "entities"))
-        }
-        reader = RecordReader.of(bundle.arrays("model.safetensors"), files)
-        return cls(reader, manifest.version, manifest.simulated, writer(LlmSettings()))
+        return cls(RecordReader.load(bundle), bundle.manifest.version, bundle.manifest.simulated, writer(LlmSettings()))
 
     def predict(self, batch: Sequence[Request]) -> list[Answer]:
         """Answers in the order of the batch, each as if it came alone.
@@ -171,9 +164,9 @@ class MedicalRecordsPredictor:
 def _apart(note: Note, replaced: Sequence[Replaced]) -> Note:
     """The note without concepts and short forms in what was put in place of an identifier: nobody wrote them."""
     places = [(one.new_start, one.new_end) for one in replaced]
-    drugs = [one.drug for one in note.medications]
-    entities, short, taken = (_outside(some, places) for some in (note.entities, note.abbreviations, drugs))
-    medications = tuple(one for one in note.medications if one.drug in taken)
+    entities, short = _outside(note.entities, places), _outside(note.abbreviations, places)
+    drugs = {(entity.start, entity.end) for entity in entities if entity.kind == "drug"}
+    medications = tuple(one for one in note.medications if (one.drug.start, one.drug.end) in drugs)
     return replace(note, entities=entities, abbreviations=short, medications=medications)
 
 

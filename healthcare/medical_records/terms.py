@@ -25,12 +25,13 @@ from importlib import import_module
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from healthcare.medical_records.abbreviations import known_abbreviations
 from healthcare.medical_records.dictionary import Term
 from healthcare.medical_records.spans import ATC, MESH, OMIM, RXNORM, SNOMED, Code, Kind
 
+KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 ICD10CM = "http://hl7.org/fhir/sid/icd-10-cm"
 CHINESE: dict[str, Kind] = {
     "解剖部位": "anatomy",
@@ -64,7 +65,7 @@ def own_terms() -> Iterator[Term]:
     table = tomllib.loads(files(__package__).joinpath("terms.toml").read_text(encoding="utf-8"))
     for kind, words in table.items():
         for word in words["en"] + words["zh"]:
-            yield Term(word, kind, source="own")  # type: ignore[arg-type]
+            yield Term(word, KINDS[kind], source="own")
 
 
 def synthea_terms(paths: Mapping[str, Path]) -> Iterator[Term]:
