@@ -158,7 +158,7 @@ def published(dataset: str, protocol: str) -> list[Published]:
 
 def _published(corpus: str, part: str) -> Marked:
     if corpus == NCBI:
-        name = {"train": "train", "dev": "devel", "test": "test"}[part]
+        name = {"train": "train", "dev": "develop", "test": "test"}[part]
         return read_pubtator(paths(NCBI)[f"NCBI{name}set_corpus.txt"].read_text(encoding="utf-8"))
     return read_chinese(paths(CHINESE)[PIECES[corpus].format(part)].read_text(encoding="utf-8"))
 
