@@ -20,13 +20,26 @@ from healthcare.medical_records.simulator import SIMULATED
 PUBLISHED = "published"
 
 
+_SMALL = Recipe(
+    tagging={
+        "unit": 32,
+        "form": 16,
+        "filters": 24,
+        "hidden": 48,
+        "dropout": 0.3,
+        "forget": 0.3,
+        "optimisation": {"epochs": 12, "batch": 16, "learning_rate": 8e-3, "largest_gradient": 1.0},
+    }
+)
+
+
 class Identifiers(Strict):
     """How the tagger of what identifies a patient is fitted; the test part of its templates is left out."""
 
-    variants: int = Field(4, ge=1, description="of every line of the simulator, differently filled in")
+    variants: int = Field(6, ge=1, description="of every line of the simulator, differently filled in")
     refilled: int = Field(0, ge=0, description="variants of every training template of presidio-synth-pii; 0: none")
-    plain: int = Field(0, ge=0, description="sentences of abstracts and records, in which nothing identifies")
-    fitting: Fitting = Fitting(epochs=2, clusters=(0, 0))
+    plain: int = Field(1500, ge=0, description="sentences in which nothing identifies, of notes and corpora")
+    fitting: Fitting = Fitting(epochs=3, clusters=(0, 0))
 
 
 class Config(Strict):
@@ -36,13 +49,9 @@ class Config(Strict):
         SIMULATED, min_length=1, description="or `published`, or a JSONL of your own with text and entities"
     )
     seed: int = 0
-    notes: int = Field(160, ge=20, description="to simulate, in each language")
-    english: Recipe = Recipe(
-        tagging={"unit": 32, "form": 8, "filters": 16, "hidden": 32, "optimisation": {"epochs": 8}}
-    )
-    chinese: Recipe = Recipe(
-        tagging={"unit": 32, "form": 8, "filters": 16, "hidden": 32, "optimisation": {"epochs": 8}}
-    )
+    notes: int = Field(240, ge=20, description="to simulate, in each language")
+    english: Recipe = _SMALL
+    chinese: Recipe = _SMALL
     identifiers: Identifiers = Identifiers()
 
 
@@ -50,7 +59,7 @@ _REFERENCE: dict[str, Any] = {
     "dataset": PUBLISHED,
     "english": RECIPES["served"].model_dump(),
     "chinese": RECIPES["cehrner"].model_dump(),
-    "identifiers": {"variants": 12, "refilled": 16, "plain": 500, "fitting": {"epochs": 3}},
+    "identifiers": {"variants": 12, "refilled": 16, "plain": 800, "fitting": {"epochs": 3}},
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "sample": {},

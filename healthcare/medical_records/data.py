@@ -136,9 +136,10 @@ def identified(config: Config) -> list[Annotated]:
     if wanted.refilled:
         train = read_presidio(paths("presidio-synth-pii"), part="train")
         found += refilled(train, wanted.refilled, seed=config.seed)
-    if wanted.plain and config.dataset == PUBLISHED:
-        for corpus, language, share in ((NCBI, "en", 1.0), (EHR, "zh", 0.6)):
-            found += plain(_published(corpus, "train").texts, language)[: int(wanted.plain * share)]
+    for language in get_args(Language):
+        found += plain(simulate(language, config.notes, config.seed, "train").marked.texts, language)[: wanted.plain]
+        if config.dataset == PUBLISHED:
+            found += plain(load(NCBI if language == "en" else EHR).train.texts, language)[: wanted.plain]
     return found
 
 

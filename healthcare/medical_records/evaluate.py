@@ -12,6 +12,7 @@ import numpy as np
 from common.bundle import Bundle
 from common.errors import DataError
 from common.evaluation import plots
+from common.evaluation.metrics import interval
 from common.evaluation.page import Section
 from common.evaluation.report import Metric, Report, Seconds, Slice
 from common.provenance import commit, machine, peak_rss_mb
@@ -32,6 +33,7 @@ from healthcare.medical_records.simulator import SIMULATED, Simulated, simulate
 from healthcare.medical_records.spans import Language
 from healthcare.medical_records.train import test_rows
 
+DRAWS = 1_000
 ENGLISH = {
     "疾病和诊断": "disease",
     "药物": "drug",
@@ -63,6 +65,7 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     denied = denials(config)
     pii = identifiers(config, Deidentifier(reader.identifiers))
     metrics |= {f"negation_{name}": denied[name] for name in ("f1", "precision", "recall")}
+    metrics["overmasked"] = overmasked(Deidentifier(reader.identifiers), tests)
     for protocol, some in pii.items():
         metrics |= {f"pii_{name}_{protocol}": some[name] for name in ("recall", "f1")}
     parts = slices(tests, marks)
@@ -114,6 +117,19 @@ def identifiers(config: Config, deidentifier: Deidentifier) -> dict[str, dict[st
     if config.identifiers.refilled:
         return evaluate_deid(deidentifier, paths("presidio-synth-pii"))
     return evaluate_deid(deidentifier, variants=6, seed=config.seed)
+
+
+def overmasked(deidentifier: Deidentifier, tests: Mapping[Language, Marked]) -> Metric:
+    """Share of letters and digits that are masked in notes that name nobody; intervals draw whole notes."""
+    counts = []
+    for text in (text for test in tests.values() for text in test.texts):
+        hidden = sum(c.isalnum() for one in deidentifier(text).replaced for c in text[one.start : one.end])
+        counts.append((hidden, sum(c.isalnum() for c in text)))
+    found = np.array(counts)
+    drawn = found[np.random.default_rng(0).integers(0, len(found), (DRAWS, len(found)))].sum(axis=1)
+    value = float(found[:, 0].sum() / found[:, 1].sum())
+    low, high = interval(value, drawn[:, 0] / drawn[:, 1])
+    return Metric(value=value, low=low, high=high, n=len(found))
 
 
 def guessing(train: Mapping[Language, Marked], tests: Mapping[Language, Marked]) -> float:

@@ -37,10 +37,9 @@ class RecordReader:
         self.finders = {language: OnnxTagger(graph.content, graph.state) for language, graph in self.graphs.items()}
 
     def read(self, text: str) -> Note:
-        """As `read_note`, which says what it raises; where the model and the dictionary differ the model counts."""
+        """As `read_note`, which says what it raises, with what the token model of the language finds."""
         finder = self.finders.get(language_of(text))
-        found = find_entities([text], finder)[0] if finder else []
-        return read_note(text, self.dictionary, [self.coded(entity) for entity in found])
+        return read_note(text, self.dictionary, find_entities([text], finder)[0] if finder else ())
 
     def coded(self, entity: Entity) -> Entity:
         """With the codes that the dictionary has for the very same words and kind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -52,13 +53,15 @@ class Note:
 
 
 def read_note(text: str, dictionary: Dictionary, extra: Sequence[Entity] = ()) -> Note:
-    """The note, with the dictionary's entities and `extra` ones (a model's) where these do not overlap: extra ones win.
+    """The note, with the dictionary's entities and `extra` ones (a model's). Of two that overlap the extra one stays,
+    unless a term of the dictionary holds it whole.
 
     Raises `InvalidRequest` for an empty note or another language than English and Chinese, and `RequestTooLarge`.
     """
     language = language_of(text)
     parts = sections(text)
-    found = _merged(extra, dictionary.find(text))
+    known = dictionary.find(text)
+    found = _merged(_outside(extra, known), known)
     doses = [Entity("drug", start, end, text[start:end]) for start, end in named_by_dose(text)]
     found = _merged(found, doses) if doses else found
     found = [entity for entity in found if entity.start >= section_at(parts, entity.start).body]
@@ -98,6 +101,17 @@ def language_of(text: str) -> Language:
         got = "letters of another script" if other > han + latin else "words of another language"
         raise InvalidRequest("the language is not supported", where="text", got=got, expected=expected)
     return "zh" if han >= latin / 4 else "en"
+
+
+def _outside(extra: Iterable[Entity], known: Sequence[Entity]) -> list[Entity]:
+    """Those that none of `known`, disjoint and in order, holds whole."""
+    starts = [entity.start for entity in known]
+    kept = []
+    for entity in extra:
+        at = bisect_right(starts, entity.start) - 1
+        if at < 0 or known[at].end < entity.end:
+            kept.append(entity)
+    return kept
 
 
 def _merged(first: Iterable[Entity], second: Iterable[Entity]) -> list[Entity]:

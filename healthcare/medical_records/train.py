@@ -79,7 +79,7 @@ def split_of(config: Config) -> str:
     if config.dataset == PUBLISHED:
         return "as published; the development part chooses epochs"
     if config.dataset == SIMULATED:
-        return f"a quarter of the lines and a third of the terms are for the test alone, seed {config.seed}"
+        return f"a third of the terms are for the test alone, the lines are shared, seed {config.seed}"
     return "a fifth of the notes for the test, a fifth to choose on, by a hash of the text"
 
 

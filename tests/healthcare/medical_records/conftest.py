@@ -1,4 +1,4 @@
-"""A small bundle that reads notes: our own terms, no token models, a tagger of identifiers fitted for seconds."""
+"""A small bundle that reads notes by our own terms, fitted in seconds, and that of the preset sample."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from healthcare.medical_records.model import RecordReader
 from healthcare.medical_records.serve import MedicalRecordsPredictor, Request
 from healthcare.medical_records.spans import SNOMED, Code
 from healthcare.medical_records.terms import abbreviation_terms, own_terms
+from healthcare.medical_records.train import train
 
 PNEUMONIA = Code(SNOMED, "233604007", "Pneumonia")
 
@@ -71,3 +72,19 @@ def client(small: Bundle, environment: None) -> Iterator[TestClient]:
     app = create_app("healthcare", {SYSTEM.name: small.path}, systems=[SYSTEM])
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The bundle of the preset sample."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ESPALIER_HOME", str(tmp_path_factory.mktemp("home")))
+        settings.cache_clear()
+        bundle = train(Config())
+    settings.cache_clear()
+    return bundle
+
+
+@pytest.fixture(scope="session")
+def reader(trained: Bundle) -> RecordReader:
+    return RecordReader.load(trained)
