@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import cache
 from pathlib import Path as File
 from typing import Annotated, Any
 
@@ -17,9 +14,9 @@ from fastapi.responses import HTMLResponse
 from pydantic import ValidationError
 
 from common.config import settings
-from common.console.words import language_of
 from common.errors import RequestError
 from common.serving.problems import invalid_body, problem_of
+from common.serving.scripted import ScriptedPage
 from common.serving.threads import Threads
 from finance.customer_service.desk import EXAMPLE, Answer, BankSettings, Begin, Desk, Message, Understands
 from finance.customer_service.sessions import LIFETIME, open_sessions
@@ -43,7 +40,7 @@ def dialogue_routes(predictor: Callable[[], Understands]) -> APIRouter:
     now = settings()
     desk = Desk(predictor, open_sessions(now), BankSettings(), production=now.environment == "production")
 
-    threads = Threads("dialogue", THREADS, MOST_WAITING)
+    threads, page = Threads("dialogue", THREADS, MOST_WAITING), ScriptedPage(File(__file__).with_name("chat"))
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
@@ -78,9 +75,7 @@ def dialogue_routes(predictor: Callable[[], Understands]) -> APIRouter:
         response: Response,
         lang: Annotated[Language | None, Query(description="of the page; else as the browser prefers")] = None,
     ) -> HTMLResponse:
-        spoken = language_of(lang or "", request.headers.get("accept-language", ""))
-        headers = {**response.headers, "content-security-policy": _policy(), "vary": "Accept-Language"}
-        return HTMLResponse(_page().replace("@lang@", spoken), headers=headers)
+        return page.answer(request, lang, response.headers)
 
     _add_socket(router, desk, threads)
     return router
@@ -136,21 +131,3 @@ async def _answered(desk: Desk, threads: Threads, socket: WebSocket, id: str, ow
 
 def _example(example: Any) -> dict[str, Any]:
     return {"content": {"application/json": {"example": example}}}
-
-
-@cache
-def _page() -> str:
-    folder = File(__file__).parent
-    script = (folder / "chat.js").read_text(encoding="utf-8")
-    return (folder / "chat.html").read_text(encoding="utf-8").replace("@script@", script)
-
-
-@cache
-def _policy() -> str:
-    """Nothing but the page's own script and its calls to this service."""
-    script = (File(__file__).parent / "chat.js").read_text(encoding="utf-8")
-    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; connect-src 'self'; "
-        "img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-    )

@@ -42,7 +42,7 @@ _AFTER = re.compile(
     rf"(?P<low>{_NUMBER})\s?[-–~至]\s?(?P<high>{_NUMBER})[^()\[\]（）\n]{{0,16}}[)\]）])?"
     rf"(?:\s{{0,2}}[(\[（]?(?P<late>{_FLAG})[)\]）]?(?![A-Za-z]))?"
 )
-_OTHER_UNIT = r"[A-Za-zµμ%]{1,8}/[A-Za-z0-9µμ.^]{1,10}"
+_OTHER_UNIT = r"[A-Za-zµμ%]{1,8}/[A-Za-z0-9µμ.^]{1,10}(?<!\.)"
 _DOSE = re.compile(r"\s?(?:mg|g|mcg|µg|ug|ml|meq|units?|iu|tab|片|粒|支|毫克|毫升)(?![a-z/%])", re.IGNORECASE)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +16,8 @@ from fastapi import Request as Call
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from common.console.words import language_of as preferred
 from common.errors import InvalidRequest, RequestError
+from common.serving.scripted import ScriptedPage
 from common.serving.threads import Threads
 from healthcare.medical_records.answer import Answer, Masked, masked
 from healthcare.medical_records.compared import Compared, Notes, told
@@ -83,7 +82,7 @@ class FhirJson(JSONResponse):
 
 def record_routes(predictor: Callable[[], MedicalRecordsPredictor]) -> APIRouter:
     """The router of the system."""
-    threads = Threads("records", THREADS, MOST_WAITING)
+    threads, own_page = Threads("records", THREADS, MOST_WAITING), ScriptedPage(Path(__file__).with_name("page"))
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
@@ -148,9 +147,7 @@ def record_routes(predictor: Callable[[], MedicalRecordsPredictor]) -> APIRouter
         response: Response,
         lang: Annotated[Language | None, Query(description="of the page; else as the browser prefers")] = None,
     ) -> HTMLResponse:
-        spoken = preferred(lang or "", call.headers.get("accept-language", ""))
-        headers = {**response.headers, "content-security-policy": _policy(), "vary": "Accept-Language"}
-        return HTMLResponse(_page().replace("@lang@", spoken), headers=headers)
+        return own_page.answer(call, lang, response.headers)
 
     return router
 
@@ -160,9 +157,7 @@ def _written(predictor: MedicalRecordsPredictor, asked: ToWrite) -> tuple[Answer
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     with sealed():
         made = write(found.note, asked.patient, asked.recorded or now, author=f"Espalier {predictor.version}")
-        left = [
-            {"start": o.span.start, "end": o.span.end, "text": o.span.text, "reason": o.reason} for o in made.left_out
-        ]
+        left = [{**asdict(one.span), "reason": one.reason} for one in made.left_out]
         places = [one.model_dump() for one in masked(found.replaced)]
         content = dump({"bundle": made.bundle, "left_out": left, "identifiers": places}).encode()
     return predictor.answer(found), content
@@ -235,23 +230,3 @@ RECORDS = {
         },
     ],
 }
-
-
-@cache
-def _script() -> str:
-    return Path(__file__).with_name("page.js").read_text(encoding="utf-8")
-
-
-@cache
-def _page() -> str:
-    return Path(__file__).with_name("page.html").read_text(encoding="utf-8").replace("@script@", _script())
-
-
-@cache
-def _policy() -> str:
-    """Nothing but the page's own script and its calls to this service."""
-    digest = b64encode(hashlib.sha256(_script().encode()).digest()).decode()
-    return (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; connect-src 'self'; "
-        "img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-    )
