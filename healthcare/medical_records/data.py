@@ -52,6 +52,8 @@ class Corpus:
     simulated: bool
     train: Marked
     valid: Marked
+    others: tuple[Marked, ...] = ()
+    """Texts of the same language, marked otherwise or not at all."""
 
 
 def corpora(config: Config) -> dict[Language, Corpus]:
@@ -70,7 +72,8 @@ def load(corpus: str) -> Corpus:
     """A published corpus: `ncbi-disease`, `cehrner` or `cmedqaner`."""
     card = load_card(NCBI if corpus == NCBI else CHINESE)
     train, valid = (_published(corpus, part) for part in ("train", "dev"))
-    return Corpus(corpus, card.title, card.licence, data_sha256(card), False, train, valid)
+    others = tuple(_published(other, "train") for other in PIECES if corpus in PIECES and other != corpus)
+    return Corpus(corpus, card.title, card.licence, data_sha256(card), False, train, valid, others)
 
 
 def load_test(corpus: str) -> Marked:
