@@ -90,7 +90,6 @@ RECIPES = {
         tagging={"dropout": 0.5, "forget": 0.2, "optimisation": {"epochs": 12, **_SCHEDULE}},
         members=4,
     ),
-    "served": Recipe(tagging={"dropout": 0.5, "forget": 0.2, "optimisation": {"epochs": 16, **_SCHEDULE}}),
     "ncbi-disease": Recipe(
         backbone=_MINILM,
         vectors=True,
