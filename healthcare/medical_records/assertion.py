@@ -121,6 +121,10 @@ class Context:
             here = self._at(words, i)
             found += here
             last = here[0].last if here else i + 1
+            begun = max((one.last for one in found if one.says == "stop" and one.last <= i), default=0)
+            free = words[i] in _COMMAS or _CONCEPT not in words[begun:i]  # ", possible x", "there is possible x"
+            if here and free and here[0].says != "pseudo":
+                found += [one for j in range(i + 1, last) for one in self._at(words, j) if one.way == "forward"]
             i = last - 1 if last - i > 1 and words[last - 1] in _CLOSERS else last
         return found
 
