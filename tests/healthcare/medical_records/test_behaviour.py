@@ -46,7 +46,7 @@ def test_every_label_is_a_slice_and_the_page_shows_them(report, tmp_path):
 )
 def test_a_denial_changes_what_is_said_and_not_what_is_found(reader: RecordReader, affirmed, denied, word):
     first, second = (
-        next(entity for entity in reader.read(text).entities if entity.text == word) for text in (affirmed, denied)
+        next(entity for entity in reader.read(text).entities if word in entity.text) for text in (affirmed, denied)
     )
     assert first.kind == second.kind
     assert (first.assertion.negated, second.assertion.negated) == (False, True)
