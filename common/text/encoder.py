@@ -108,17 +108,19 @@ def transformers() -> ModuleType:
     return library
 
 
-def load_encoder(name: str, *, longest: int = 64) -> Encoder:
+def load_encoder(name: str, *, longest: int = 64, layers: int | None = None) -> Encoder:
     """The encoder that `name` stands for (see `resolve`), frozen and in evaluation; `.requires_grad_(True)` thaws it.
 
-    `longest` is the number of tokens behind which a text is cut off. No code that comes with a model is run. Raises
+    `longest` is the number of tokens behind which a text is cut off; with `layers` only the first ones are kept, with 0
+    the embeddings alone. No code that comes with a model is run. Raises
     what `resolve` raises, and `ModelUnavailable` when the folder holds no text encoder.
     """
     folder = resolve(name)
     library = transformers()
     try:
+        cut = {} if layers is None else {"num_hidden_layers": layers}
         net = library.AutoModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, attn_implementation=ATTENTION
+            folder, local_files_only=True, use_safetensors=True, attn_implementation=ATTENTION, **cut
         )
     except Exception as error:  # safetensors raises its own kinds
         first = (str(error).splitlines() or [""])[0]

@@ -24,6 +24,7 @@ class Gazetteer:
         self.kind, self.labels, self.longest = kind, tuple(labels), longest
         self.marked: dict[str, list[int]] = {}
         self.there: dict[str, int] = {}
+        self._reach: dict[str, int] = {}
 
     def fit(self, texts: Sequence[str], marks: Sequence[Sequence[Mark]]) -> Self:
         """Learn the phrases of all marks, at most `longest` units long."""
@@ -33,6 +34,7 @@ class Gazetteer:
         for (words, spans), own in zip(keys, marks, strict=True):
             for phrase, label in self._phrases(words, spans, own):
                 self.marked.setdefault(phrase, [0] * len(self.labels))[numbers[label]] += 1
+        self._measure()
         for words, _ in keys:
             for phrase, count in Counter(phrase for _, _, phrase in self._matches(words)).items():
                 self.there[phrase] = self.there.get(phrase, 0) + count
@@ -83,7 +85,15 @@ class Gazetteer:
         """What `state` gave."""
         self.there = {phrase: counts[0] for phrase, counts in state.items()}
         self.marked = {phrase: counts[1:] for phrase, counts in state.items()}
+        self._measure()
         return self
+
+    def _measure(self) -> None:
+        """Units of the longest phrase that begins with each unit."""
+        self._reach = {}
+        for phrase in self.marked:
+            words = phrase.split(" ") if self.kind == "words" else phrase
+            self._reach[words[0]] = max(self._reach.get(words[0], 0), len(words))
 
     def _keys(self, text: str) -> tuple[list[str], list[tuple[int, int]]]:
         spans = units(text, self.kind)
@@ -107,8 +117,8 @@ class Gazetteer:
     def _matches(self, words: Sequence[str]) -> list[tuple[int, int, str]]:
         """Every known phrase, where it begins and ends."""
         found = []
-        for start in range(len(words)):
-            for end in range(start + 1, min(start + self.longest, len(words)) + 1):
+        for start, first in enumerate(words):
+            for end in range(start + 1, min(start + self._reach.get(first, 0), len(words)) + 1):
                 phrase = self._joined(words[start:end])
                 if phrase in self.marked:
                     found.append((start, end, phrase))

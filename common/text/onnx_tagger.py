@@ -40,6 +40,7 @@ def reader_state(reader: Reader) -> dict[str, Any]:
     return {
         "columns": reader.columns.state(),
         "longest": reader.longest,
+        "same": reader.same,
         "tokens": tokens.state() if tokens else None,
         "places": tokens.longest if tokens else 0,
     }
@@ -48,4 +49,4 @@ def reader_state(reader: Reader) -> dict[str, Any]:
 def restore_reader(state: dict[str, Any]) -> Reader:
     """What `reader_state` gave."""
     tokens = Tokens(state["tokens"].encode(), longest=state["places"]) if state["tokens"] else None
-    return Reader(Columns.restore(state["columns"]), tokens=tokens, longest=state["longest"])
+    return Reader(Columns.restore(state["columns"]), tokens=tokens, longest=state["longest"], same=state["same"])

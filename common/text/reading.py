@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.text.columns import Columns
+from common.text.consistency import consistent
 from common.text.tags import Mark, Tags
 from common.text.tokens import Tokens
 from common.text.units import units, windows
@@ -38,11 +39,14 @@ class Window:
 class Reader:
     """Reads texts by `columns`; with `tokens` a row is a sub-word: its id + 1, whether it begins a unit, the columns.
 
-    Without `tokens` a row is a unit. `longest` is the number of units of a window.
+    Without `tokens` a row is a unit. `longest` is the number of units of a window. With `same` marks are made
+    `consistent` within each text.
     """
 
-    def __init__(self, columns: Columns, *, tokens: Tokens | None = None, longest: int = 128) -> None:
-        self.columns, self.tokens, self.longest = columns, tokens, longest
+    def __init__(
+        self, columns: Columns, *, tokens: Tokens | None = None, longest: int = 128, same: bool = False
+    ) -> None:
+        self.columns, self.tokens, self.longest, self.same = columns, tokens, longest, same
         self.tags = Tags(columns.gazetteer.labels)
 
     def windows(self, text: str, own: Sequence[Mark] | None = None) -> list[Window]:
@@ -67,6 +71,8 @@ class Reader:
             for (row, window), scores in zip(batch, emit(stacked([item.rows for _, item in batch])), strict=True):
                 tags = viterbi(scores[window.first], transitions)
                 found[row] += self.tags.marks(tags, window.spans)
+        if self.same:
+            return [consistent(text, own, self.columns.kind) for text, own in zip(texts, found, strict=True)]
         return [sorted(own) for own in found]
 
     def _of_pieces(self, rows: np.ndarray, spans: list[tuple[int, int]], pieces: list[list[int]]) -> Window:

@@ -16,12 +16,13 @@ from torch.utils.data import TensorDataset
 
 from common.config import Strict
 from common.errors import UsageError
-from common.text.columns import LETTERS, PAD, RARE
+from common.text.columns import LETTERS, PAD, RARE, Columns
 from common.text.crf import Crf, log_likelihood
 from common.text.encoder import Encoder
 from common.text.reading import Reader, stacked
 from common.text.tags import Mark, agreement, span_scores
 from common.text.tune import with_lora
+from common.text.vectors import context_vectors
 from common.training.loop import History, Optimisation, fit_dataset
 
 CHUNK = 16
@@ -34,11 +35,12 @@ class Tagging(Strict):
     unit: int = Field(96, ge=4, description="width of a unit's embedding")
     form: int = Field(32, ge=4, description="width of the embedding of each other form")
     place: int = Field(4, ge=1, description="width of a place in the dictionary, for each label")
+    memory: int = Field(16, ge=1, description="width of what a memory says, for each size")
     filters: int = Field(64, ge=4, description="of the convolution over a word's letters")
     hidden: int = Field(128, ge=4, description="of the LSTM, each way")
     layers: int = Field(1, ge=0, description="of the LSTM; 0: none")
     dropout: float = Field(0.4, ge=0, lt=1)
-    forget: float = Field(0.1, ge=0, lt=1, description="share of forms that are hidden in training")
+    forget: float = Field(0.1, ge=0, lt=1, description="share of values that are hidden in training")
     mode: Literal["full", "lora", "frozen"] = Field("full", description="how an encoder is tuned")
     rank: int = Field(16, ge=1, description="rank of LoRA's updates (Hu et al., 2022)")
     optimisation: Optimisation = Optimisation(epochs=20, batch=32, learning_rate=4e-3, largest_gradient=1.0)
@@ -50,9 +52,10 @@ class Tagger(nn.Module):
     def __init__(self, reader: Reader, settings: Tagging, encoder: Encoder | None = None) -> None:
         super().__init__()
         columns = reader.columns
-        sizes, places = columns.sizes, len(columns.gazetteer.labels)
-        forms = len(sizes) - places
-        widths = [settings.unit, *[settings.form] * (forms - 1), *[settings.place] * places]
+        sizes, places, memory = columns.sizes, columns.places, len(columns.memory.sizes)
+        forms = len(sizes) - places - memory
+        widths = [settings.unit, *[settings.form] * (forms - 1)]
+        widths += [*[settings.place] * places, *[settings.memory] * memory]
         self.forms, self.forget, self.lead = forms, settings.forget, 0
         self.tables = nn.ModuleList(
             [nn.Embedding(size, width, padding_idx=PAD) for size, width in zip(sizes, widths, strict=True)]
@@ -66,7 +69,7 @@ class Tagger(nn.Module):
             self.frame = encoder.tokens.frame
             self.mix = nn.Parameter(torch.zeros(encoder.layers))
             width += encoder.width
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = _Locked(settings.dropout)
         steps = [width, *[2 * settings.hidden] * settings.layers]
         self.context = nn.ModuleList([_BothWays(size, settings.hidden) for size in steps[:-1]])
         self.score = nn.Linear(steps[-1], len(reader.tags))
@@ -87,11 +90,12 @@ class Tagger(nn.Module):
         """Scores of tags, of one chunk as it is; what stands behind a window changes nothing."""
         lengths = (rows[:, :, 0] != PAD).sum(1)
         columns = rows[:, :, self.lead :]
-        forms = columns[:, :, : self.forms]
+        values = columns[:, :, : len(self.tables)]
         if self.training and self.forget:
-            hidden = torch.rand(forms.shape, device=forms.device) < self.forget
-            forms = forms.masked_fill(hidden & (forms != PAD), RARE)
-        values = torch.cat([forms, columns[:, :, self.forms :]], dim=2)
+            hidden = (torch.rand(values.shape, device=values.device) < self.forget) & (values != PAD)
+            instead = torch.full_like(values[0, 0], PAD)
+            instead[: self.forms] = RARE
+            values = torch.where(hidden, instead, values)
         parts = [table(values[:, :, at]) for at, table in enumerate(self.tables)]
         if self.letters:
             parts.append(self.letters(columns[:, :, len(self.tables) :]))
@@ -115,11 +119,35 @@ class Tagger(nn.Module):
         return sum(share * layer for share, layer in zip(shares, layers, strict=True))[:, 1:-1]
 
 
-def new_tagger(reader: Reader, settings: Tagging, *, seed: int, encoder: Encoder | None = None) -> Tagger:
-    """A tagger with weights by `seed`. An encoder's own stay as they are and are not copied."""
+def new_tagger(
+    reader: Reader,
+    settings: Tagging,
+    *,
+    seed: int,
+    encoder: Encoder | None = None,
+    vectors: Sequence[np.ndarray] = (),
+) -> Tagger:
+    """A tagger with weights by `seed`, its forms' embeddings by `form_vectors` where there are some.
+
+    An encoder's own weights stay as they are and are not copied.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Tagger(reader, settings, encoder)
+        tagger = Tagger(reader, settings, encoder)
+    for table, own in zip(tagger.tables, vectors, strict=False):
+        table.weight.data.copy_(torch.from_numpy(own))
+    return tagger
+
+
+def form_vectors(columns: Columns, texts: Sequence[str], settings: Tagging) -> list[np.ndarray]:
+    """Of every column of forms the `context_vectors` of its values in texts, as wide as their embeddings."""
+    rows = [columns.forms(text) for text in texts]
+    forms = rows[0].shape[1] if rows else 0
+    widths = [settings.unit, *[settings.form] * (forms - 1)]
+    return [
+        context_vectors([(own[:, at], own[:, 0]) for own in rows], columns.sizes[at], width)
+        for at, width in enumerate(widths)
+    ]
 
 
 def train_tagger(
@@ -185,6 +213,19 @@ def predict(tagger: Tagger, reader: Reader, texts: Sequence[str]) -> list[list[M
     found = reader.marks(texts, emit, tagger.crf().detach().float().cpu().numpy())
     tagger.train(was)
     return found
+
+
+class _Locked(nn.Module):
+    """Dropout of the same values at every row of a window (Gal & Ghahramani, 2016, arXiv:1512.05287)."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, states: Tensor) -> Tensor:
+        if not self.training or not self.share:
+            return states
+        return states * nn.functional.dropout(torch.ones_like(states[:, :1]), self.share)
 
 
 class _Letters(nn.Module):

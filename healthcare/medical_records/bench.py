@@ -189,7 +189,7 @@ def entities(corpus: str, finder: Finder | None, protocol: str = "test") -> Repo
     started = time.perf_counter()
     data = load(corpus)
     loaded = time.perf_counter()
-    finder = finder or OnnxTagger(*train_ner(data.train, data.valid, RECIPES[corpus], seed=0))
+    finder = finder or OnnxTagger(*train_ner(data.train, data.valid, RECIPES[corpus], seed=0, others=data.others))
     trained = time.perf_counter()
     test = load_test(corpus)
     language: Language = "en" if corpus == NCBI else "zh"

@@ -1,6 +1,6 @@
 """What can be set for medical records, and the presets.
 
-sample     simulated notes in English and Chinese, small token models, offline, about 40 s
+sample     simulated notes in English and Chinese, small token models, offline, about 20 s
 reference  diseases from the NCBI corpus and seven kinds of Chinese entities from cEHRNER, terms with codes from openly
            licensed tables, identifiers from synthetic sentences: about 20 min
 accurate   the same with a fine-tuned transformer for English: an hour, and a fifth as many notes per second

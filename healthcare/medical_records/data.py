@@ -52,6 +52,8 @@ class Corpus:
     simulated: bool
     train: Marked
     valid: Marked
+    others: tuple[Marked, ...] = ()
+    """Texts of the same language, marked otherwise or not at all."""
 
 
 def corpora(config: Config) -> dict[Language, Corpus]:
@@ -70,7 +72,8 @@ def load(corpus: str) -> Corpus:
     """A published corpus: `ncbi-disease`, `cehrner` or `cmedqaner`."""
     card = load_card(NCBI if corpus == NCBI else CHINESE)
     train, valid = (_published(corpus, part) for part in ("train", "dev"))
-    return Corpus(corpus, card.title, card.licence, data_sha256(card), False, train, valid)
+    others = tuple(_published(other, "train") for other in PIECES if corpus in PIECES and other != corpus)
+    return Corpus(corpus, card.title, card.licence, data_sha256(card), False, train, valid, others)
 
 
 def load_test(corpus: str) -> Marked:
@@ -158,7 +161,7 @@ def published(dataset: str, protocol: str) -> list[Published]:
 
 def _published(corpus: str, part: str) -> Marked:
     if corpus == NCBI:
-        name = {"train": "train", "dev": "devel", "test": "test"}[part]
+        name = {"train": "train", "dev": "develop", "test": "test"}[part]
         return read_pubtator(paths(NCBI)[f"NCBI{name}set_corpus.txt"].read_text(encoding="utf-8"))
     return read_chinese(paths(CHINESE)[PIECES[corpus].format(part)].read_text(encoding="utf-8"))
 

@@ -106,7 +106,8 @@ def metrics_of(truth: np.ndarray, found: np.ndarray, groups: np.ndarray) -> dict
 
 
 def _precision(y: np.ndarray, p: np.ndarray, weight: np.ndarray | None = None) -> float:
-    return float(np.average(y[p > 0], weights=None if weight is None else weight[p > 0])) if (p > 0).any() else 0.0
+    own = (np.ones(len(y)) if weight is None else weight)[p > 0]
+    return float(np.average(y[p > 0], weights=own)) if own.sum() > 0 else 0.0
 
 
 def _recall(y: np.ndarray, p: np.ndarray, weight: np.ndarray | None = None) -> float:

@@ -25,6 +25,10 @@ class Marked:
         """All labels, in the order of the alphabet."""
         return tuple(sorted({mark.label for own in self.marks for mark in own}))
 
+    def part(self, start: int, stop: int) -> Marked:
+        """The texts of these places."""
+        return Marked(self.ids[start:stop], self.texts[start:stop], self.marks[start:stop])
+
 
 def read_pubtator(content: str, label: str = "disease") -> Marked:
     """Documents of the PubTator format, title and abstract as one text, every mention as `label`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -53,8 +53,8 @@ class Note:
 
 
 def read_note(text: str, dictionary: Dictionary, extra: Sequence[Entity] = ()) -> Note:
-    """The note, with the dictionary's entities and `extra` ones (a model's). Of two that overlap the extra one stays,
-    unless a term of the dictionary holds it whole.
+    """The note, with the dictionary's entities and `extra` ones (a model's). Of two that overlap the extra one stays
+    if it holds the other and more.
 
     Raises `InvalidRequest` for an empty note or another language than English and Chinese, and `RequestTooLarge`.
     """
@@ -104,12 +104,13 @@ def language_of(text: str) -> Language:
 
 
 def _outside(extra: Iterable[Entity], known: Sequence[Entity]) -> list[Entity]:
-    """Those that none of `known`, disjoint and in order, holds whole."""
-    starts = [entity.start for entity in known]
+    """Those that hold all of `known`, disjoint and in order, that they touch, and more than one of them."""
+    starts, ends = [entity.start for entity in known], [entity.end for entity in known]
     kept = []
     for entity in extra:
-        at = bisect_right(starts, entity.start) - 1
-        if at < 0 or known[at].end < entity.end:
+        touched = known[bisect_right(ends, entity.start) : bisect_left(starts, entity.end)]
+        whole = all(entity.start <= one.start and one.end <= entity.end for one in touched)
+        if whole and not any((one.start, one.end) == (entity.start, entity.end) for one in touched):
             kept.append(entity)
     return kept
 

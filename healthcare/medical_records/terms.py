@@ -82,7 +82,7 @@ def synthea_terms(paths: Mapping[str, Path]) -> Iterator[Term]:
         yield Term(coding["display"], "drug", (Code(RXNORM, coding["code"], coding["display"]),), "synthea")
         for part in coding["display"].split(" / "):
             ingredient = _STRENGTH.sub("", _LEADING.sub("", part)).strip()
-            for text in {ingredient, _SALT.sub("", ingredient)}:
+            for text in sorted({ingredient, _SALT.sub("", ingredient)}):
                 if re.fullmatch(r"[A-Za-z][A-Za-z ,-]{3,40}", text):
                     yield Term(text, "drug", source="synthea")
 
@@ -133,10 +133,8 @@ def icd10cm_terms() -> Iterator[Term]:
             whole = _SQUARE.sub("", name).replace("(", "").replace(")", "")
             texts = {_UNSPECIFIED.sub("", one).strip(" ,").lower() for one in (_BRACKETS.sub("", name), whole)}
             rank = (name == title, len(code))
-            for said in {
-                *texts,
-                *(one.replace("diabetes mellitus", "diabetes") for one in texts),
-            }:  # as clinicians say it
+            spoken = {one.replace("diabetes mellitus", "diabetes") for one in texts}  # as clinicians say it
+            for said in sorted(texts | spoken):
                 if 3 < len(said) < 70 and (said not in best or rank > best[said][0]):
                     best[said] = (rank, code, title)
     for text, (_, code, title) in best.items():

@@ -43,7 +43,7 @@ def train(config: Config) -> Bundle:
 def fitted(config: Config, language: Language, corpus: Corpus) -> Graph:
     """The token model of one language."""
     recipe = config.english if language == "en" else config.chinese
-    return Graph(*train_ner(corpus.train, corpus.valid, recipe, seed=config.seed))
+    return Graph(*train_ner(corpus.train, corpus.valid, recipe, seed=config.seed, others=corpus.others))
 
 
 def save(config: Config, learnt: dict[Language, Corpus], reader: RecordReader) -> Bundle:

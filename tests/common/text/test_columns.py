@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from common.text.columns import RARE, Columns, shape
+from common.text.columns import LONGEST, RARE, Columns, radical, shape
 from common.text.gazetteer import Gazetteer
 from common.text.tags import Mark
 from common.text.units import plain, units, windows
@@ -74,7 +74,9 @@ def test_the_longest_phrases_from_left_to_right():
 
 @pytest.mark.parametrize("kind", ["words", "characters"])
 def test_rows_have_a_number_for_what_is_common_and_their_state_is_json(kind):
-    columns = Columns(kind, ("drug",)).fit(TEXTS, MARKS)
+    other = Gazetteer(kind, ("a", "b"), longest=LONGEST[kind]).fit(["today aspirin"], [[Mark(0, 5, "b")]])
+    columns = Columns(kind, ("drug",), others=[other], memory=(3, 5)).fit(TEXTS, MARKS)
+    assert columns.places == 3
     for text in TEXTS:
         rows = columns(text)
         assert len(rows) == len(units(text, kind))
@@ -87,7 +89,12 @@ def test_rows_have_a_number_for_what_is_common_and_their_state_is_json(kind):
     for text in (*TEXTS, "", "new words"):
         assert np.array_equal(columns(text), again(text))
     assert again.sizes == columns.sizes
+    assert columns("today")[0, len(columns.sizes) - 3] > 0  # as "b" of the other dictionary
 
 
 def test_the_shape_of_a_word():
     assert [shape(word) for word in ("Abc", "APC", "p53", "x", "-")] == ["Xx", "X", "x0", "x", "-"]
+
+
+def test_the_radical_of_a_character():
+    assert [radical(character) for character in "痛癌铂脑a3，"] == ["疒", "疒", "金", "肉", "x", "0", "，"]

@@ -15,7 +15,7 @@ from common.text.columns import Columns
 from common.text.encoder import load_encoder
 from common.text.onnx_tagger import OnnxTagger
 from common.text.reading import Reader, stacked
-from common.text.tagger import Tagging, new_tagger, predict, train_tagger
+from common.text.tagger import Tagging, _Locked, form_vectors, new_tagger, predict, train_tagger
 from common.text.tagger_export import export_tagger
 from common.text.tags import Mark, agreement, span_scores
 from common.training.loop import Optimisation
@@ -105,6 +105,31 @@ def test_a_window_that_is_too_long_for_the_encoder_is_cut(tiny, monkeypatch):
     assert max(len(window.rows) for window in cut) <= 4
     whole = Reader(reader.columns).windows(texts[0])
     assert [span for window in cut for span in window.spans] == whole[0].spans
+
+
+def test_embeddings_begin_as_vectors_of_the_surroundings():
+    texts, marks = said(12, 1)
+    reader = Reader(Columns("words", ("drug", "name"), rarest=1).fit(texts, marks))
+    vectors = form_vectors(reader.columns, texts, SMALL)
+    tables = new_tagger(reader, SMALL, seed=1, vectors=vectors).tables
+    assert [tuple(own.shape) for own in vectors] == [tuple(own.weight.shape) for own in tables[:4]]
+    table = tables[0].weight.detach().numpy()
+    names = reader.columns.vocabularies[0]
+    she, he, met = (table[names[word]] for word in ("she", "he", "met"))
+    assert not table[0].any()
+    assert she @ met < 0.9 * np.linalg.norm(she) * np.linalg.norm(met)
+    assert not np.allclose(table, new_tagger(reader, SMALL, seed=1).tables[0].weight.detach().numpy())
+    assert np.linalg.norm(he) > 0
+
+
+def test_dropout_is_the_same_at_every_row():
+    torch.manual_seed(0)
+    locked = _Locked(0.5)
+    dropped = locked(torch.ones(4, 9, 32))
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+    assert torch.equal(dropped, dropped[:, :1].expand(-1, 9, -1))
+    assert not torch.equal(dropped[0], dropped[1])
+    assert torch.equal(locked.eval()(dropped), dropped)
 
 
 def test_texts_without_marks_of_their_own_are_refused():

@@ -39,7 +39,7 @@ def test_every_label_is_a_slice_and_the_page_shows_them(report, tmp_path):
         ("She has pneumonia.", "She has no pneumonia.", "pneumonia"),
         ("Fever: present.", "Fever: none.", "Fever"),
         ("She is positive for influenza.", "She is negative for influenza.", "influenza"),
-        ("Further chest pain today.", "No further chest pain today.", "chest pain"),
+        ("She has further chest pain.", "She has no further chest pain.", "chest pain"),
         ("患者有胸痛。", "患者无胸痛。", "胸痛"),
         ("有高血压病史。", "否认高血压病史。", "高血压"),
     ],

@@ -93,6 +93,56 @@ def test_a_recipe_is_trained_and_served_and_measured(corpus):
     assert found.n == 40
 
 
+def test_texts_without_marks_and_other_labels_help(corpus):
+    pytest.importorskip("torch", exc_type=ImportError)
+    from common.text.onnx_tagger import OnnxTagger
+
+    train, valid = (part.part(0, 16) for part in corpus)
+    other = Marked(["1"], ["阿司匹林是药，头孢也是。"], [[Mark(0, 4, "drug"), Mark(7, 9, "drug")]])
+    once = {"epochs": 1, "batch": 8, "learning_rate": 2e-2}
+    recipe = Recipe(
+        small={"width": 16, "layers": 1, "heads": 2},
+        pretraining={"optimisation": once},
+        vectors=True,
+        memory=[3],
+        same=True,
+        tagging={"unit": 16, "form": 8, "hidden": 16, "optimisation": {**once, "epochs": 6}},
+    )
+    graph, state = train_ner(train, valid, recipe, seed=1, others=[other])
+    finder = OnnxTagger(graph, json.loads(json.dumps(state)))
+    assert finder.reader.same
+    assert finder.reader.tokens.size > 20  # characters of both
+    assert finder.reader.columns("头孢")[0, len(finder.reader.columns.sizes) - 2] > 0
+    assert {mark.label for own in finder.marks(valid.texts) for mark in own} == {"药物"}
+
+
+def test_pretraining_is_compared_at_the_same_budget(corpus, monkeypatch):
+    pytest.importorskip("torch", exc_type=ImportError)
+    from healthcare.medical_records import evaluate_ner
+
+    seen = []
+
+    def train(known, chosen, recipe, *, seed, others):
+        seen.append((known.ids, chosen.ids, recipe.pretraining is not None, others[0].texts, recipe.tagging, seed))
+        return recipe.pretraining, {}
+
+    class Finder:
+        def __init__(self, graph, state):
+            self.right = graph is not None
+
+        def marks(self, texts):
+            return [own if self.right else [] for own in corpus[1].marks]
+
+    monkeypatch.setattr(evaluate_ner, "train_ner", train)
+    monkeypatch.setattr("common.text.onnx_tagger.OnnxTagger", Finder)
+    found = evaluate_ner.pretraining_gain(*corpus, labelled=10, seed=3)
+    assert (found["without"].value, found["with"].value) == (0, 1)
+    ids = [str(at) for at in range(10)]
+    notes = corpus[0].texts[10:]
+    expected = [(ids[:8], ids[8:], told, notes, evaluate_ner.GAIN_TAGGING, 3) for told in (False, True)]
+    assert seen == expected
+
+
 def test_the_rooms_that_serve_import_nothing_heavy():
     code = (
         "import sys; import healthcare.medical_records.ner, common.text.onnx_tagger;"
