@@ -124,9 +124,8 @@ class Context:
             found += here
             last = here[0].last if here else i + 1
             free = words[i] in _COMMAS or concept < begun  # ", possible x", "there is possible x"
-            if (
-                here and free and here[0].says != "pseudo" and words[i].isascii()
-            ):  # parts of a Chinese word are no words
+            # Parts of a Chinese word are no words.
+            if here and free and here[0].says != "pseudo" and words[i].isascii():
                 found += [one for j in range(i + 1, last) for one in self._at(words, j) if one.way == "forward"]
             begun = last if here and here[0].says == "stop" else begun
             i = last - 1 if last - i > 1 and words[last - 1] in _CLOSERS else last
