@@ -24,8 +24,8 @@ class Predictor(Protocol):
     `predict` always takes a batch and answers in the same order and length; N rows together
     give exactly what N rows alone give, and it may be called from several threads. The pydantic types
     `request` and `response` may belong to the class or, when the fields depend on the training data, to
-    the loaded predictor. It may name `sensitive` fields, which the audit log keeps as hashes only, and a
-    `tolerance` with which golden answers are compared (see `open_predictor`).
+    the loaded predictor. It may name `sensitive` fields of requests and `hidden` ones of answers (at any depth), which
+    the audit log keeps as hashes only, and a `tolerance` with which golden answers are compared (see `open_predictor`).
     """
 
     request: Any

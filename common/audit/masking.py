@@ -36,17 +36,20 @@ class Mask:
             return row
         return {name: self._value(name, value) if name in sensitive else value for name, value in row.items()}
 
-    def answer(self, answer: Any, sensitive: Collection[str]) -> Any:
-        """An answer in which no part that names a sensitive `field` shows its `value`, as reasons do."""
+    def answer(self, answer: Any, sensitive: Collection[str], hidden: Collection[str] = ()) -> Any:
+        """An answer in which no part that names a sensitive `field` shows its `value`, as reasons do, and no part
+        called as one of `hidden` shows anything, wherever it stands."""
         if isinstance(answer, Mapping):
-            hidden = answer.get("field") in sensitive or (self._everything and "field" in answer)
+            told = answer.get("field") in sensitive or (self._everything and "field" in answer)
             return {
                 name: self._value(str(answer["field"]), value)
-                if hidden and name == "value"
-                else self.answer(value, sensitive)
+                if told and name == "value"
+                else self._value(name, value)
+                if name in hidden
+                else self.answer(value, sensitive, hidden)
                 for name, value in answer.items()
             }
-        return [self.answer(part, sensitive) for part in answer] if isinstance(answer, list) else answer
+        return [self.answer(part, sensitive, hidden) for part in answer] if isinstance(answer, list) else answer
 
     @property
     def plain_answers(self) -> bool:

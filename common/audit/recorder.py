@@ -147,7 +147,8 @@ class Recorder:
         self._submitted += n
         role = role or state.get("role", "champion")
         who = state["request_id"], state["caller"]
-        content = bodies if bodies and not live.sensitive and self.mask.plain_answers else rows
+        plain = self.mask.plain_answers and not (live.sensitive or live.hidden)
+        content = bodies if bodies and plain else rows
         decision = Decision(key, now, live, role, *who, subject, ms, n, pair, content)
         self._submitted_bytes += decision.size
         self._queue.append(decision)
@@ -237,10 +238,10 @@ class Recorder:
         requests, answers = rows()
         inputs = to_json([self.mask.inputs(_plain(row), live.sensitive) for row in requests])
         output = to_json(answers, by_alias=True)
-        if live.sensitive or not self.mask.plain_answers:
+        if live.sensitive or live.hidden or not self.mask.plain_answers:
             import json
 
-            output = to_json(self.mask.answer(json.loads(output), live.sensitive))
+            output = to_json(self.mask.answer(json.loads(output), live.sensitive, live.hidden))
         return inputs, output
 
     def _purge(self) -> None:

@@ -23,7 +23,7 @@ LOWER_IS_BETTER = frozenset(
     | {"first_seconds_most", "first_above_final_most", "repair_seconds_most", "moved_most", "price_most"}
     | {"set_size", "referral_rate", "chests_refused"}
     | {"in_scope_refused", "in_scope_refused_en", "in_scope_refused_zh", "asked_back"}
-    | {"ngram_ms", "tuned_ms"}
+    | {"ngram_ms", "tuned_ms", "overmasked"}
     | {"set_size_recalibrated", "referral_rate_recalibrated", "brier_recalibrated"}
     | {"decision_ms_p50", "decision_ms_p99", "cards_rss_mb", "cards_state_mb", "restart_s", "events_lost"}
 )

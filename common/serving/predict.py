@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextvars import ContextVar
 from typing import Any
 
@@ -30,6 +30,7 @@ from common.serving.watch import Decided, Watch
 from common.serving.wire import Wire, wires
 from common.system import Predictor
 
+JSON = ("application/json",)
 PINNED: ContextVar[Live | None] = ContextVar("live", default=None)
 REFUSALS = {
     400: "The body is not JSON",
@@ -157,15 +158,16 @@ def pinned(slot: Slot) -> Predictor:
 
 
 def own_route(slot: Slot, prefix: str, watch: Watch) -> Callable[[HTTPConnection, Response], Awaitable[None]]:
-    """What every route that a system adds itself is held to: JSON in, the live model's headers out, its whole path
-    in log and metrics. `request.state.decided` is for those that decide (see `Decided`)."""
+    """What every route that a system adds itself is held to: JSON in, or what its `openapi_extra` names as content of
+    the body, the live model's headers out, its whole path in log and metrics. `request.state.decided` is for those that
+    decide (see `Decided`)."""
 
     async def hold(connection: HTTPConnection, response: Response) -> None:
         scope, live = connection.scope, slot.live()
         connection.state.route = prefix + scope["route"].path
         if scope["type"] == "http":  # a WebSocket outlives models
             if scope["method"] in {"POST", "PUT", "PATCH"}:
-                _check_json(scope)
+                _check_json(scope, _declared(scope["route"]))
             PINNED.set(live)
         connection.state.decided = Decided(watch, scope, live, response)
         for name, value in live.headers:
@@ -175,7 +177,13 @@ def own_route(slot: Slot, prefix: str, watch: Watch) -> Callable[[HTTPConnection
     return hold
 
 
-def _check_json(scope: Scope) -> None:
+def _declared(route: Any) -> tuple[str, ...]:
+    """The media types that a route takes."""
+    extra: dict[str, Any] = getattr(route, "openapi_extra", None) or {}
+    return tuple(extra.get("requestBody", {}).get("content", JSON))
+
+
+def _check_json(scope: Scope, taken: Collection[str] = JSON) -> None:
     content_type = b""
     for key, value in scope["headers"]:
         if key == b"content-type":
@@ -183,12 +191,15 @@ def _check_json(scope: Scope) -> None:
         elif key == b"content-encoding" and value.strip().lower() != b"identity":
             got = value.decode("latin-1")[:60]
             raise UnsupportedMediaType("the body is compressed", got=got, expected="plain JSON", fix="send it as it is")
-    media_type = content_type.partition(b";")[0].strip().lower()
-    if media_type != b"application/json":
-        got = media_type.decode("latin-1")[:60] or "no content type"
-        raise UnsupportedMediaType(
-            "the body is not declared as JSON", got=got, expected="application/json", fix="set the Content-Type header"
+    media_type = content_type.partition(b";")[0].strip().lower().decode("latin-1")
+    if media_type not in taken:
+        what = (
+            "the body is not declared as JSON"
+            if tuple(taken) == JSON
+            else "the body is not declared as what is read here"
         )
+        got, expected = media_type[:60] or "no content type", " or ".join(taken)
+        raise UnsupportedMediaType(what, got=got, expected=expected, fix="set the Content-Type header")
 
 
 def held(scope: Scope, future: asyncio.Future[list[Any]]) -> asyncio.Future[list[Any]]:

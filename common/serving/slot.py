@@ -48,6 +48,7 @@ class Live:
     audited: bool
     path: Path | None
     facts: dict[str, Any]
+    hidden: frozenset[str] = frozenset()
 
     def close(self) -> None:
         """Answer what is queued, then stop."""
@@ -258,6 +259,7 @@ class Slot:
             audited=bundle is not None,
             path=bundle.path if bundle else None,
             facts=_facts(bundle),
+            hidden=frozenset(getattr(predictor, "hidden", ())),
         )
 
     def _how_to_train(self) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from common.bundle import Bundle
 from common.data.card import Published
 from common.errors import DataError
+from common.evaluation import plots
 from common.evaluation.metrics import wilson
 from common.evaluation.page import Section
 from common.evaluation.report import Metric, Report, Seconds, Slice
@@ -201,19 +202,23 @@ def slices(judged: Judged, test: Utterances) -> list[Slice]:
 
 def sections(report: Report, judged: Judged, test: Utterances, promised: dict[str, float]) -> list[Section]:
     """What the page shows: the promise beside what came of it, and what is taken for what."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    refused: dict[str, Metric] = {}
     for language, recall in promised.items():
         here = test.language == language
         for name, out in {"near": _near(test, "near"), "far": _near(test, "far")}.items():
             if (out & here).any():
                 kept = share(judged.refused, out & here, _kinds(test))
+                refused[f"{language}, {name}"] = kept
                 cost = share(judged.refused, test.known & here, test.group)
                 row = {"language": language, "unknown requests": name, "kinds": len(np.unique(test.kind[out & here]))}
                 rows.append(row | {"promised": recall, "refused": kept, "refused in scope": cost})
     text = "Kinds of requests that training has not seen. Intervals are over kinds: those of one kind are alike."
     found = [Section("Intended use", SYSTEM.intended_use)]
     if rows:
-        found.append(Section("Refusal", text, table=rows))
+        values, ends = zip(*((one.value, (one.low, one.high)) for one in refused.values()), strict=True)
+        picture = plots.bars(list(refused), values, "Unknown requests refused", "share", ends, rows[0]["promised"])
+        found.append(Section("Refusal", f"{text} The dashed line is what was promised.", [picture], rows))
     worst = sorted((s for s in report.slices if s.name == "intent"), key=lambda s: s.metrics["accuracy"].value)[:10]
     table: list[dict[str, Any]] = [{"intent": s.group, **s.metrics} for s in worst]
     return [*found, Section("Hardest intents", "The ten that are recognised least.", table=table)]

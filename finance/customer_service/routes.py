@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from contextvars import copy_context
-from functools import cache
 from pathlib import Path as File
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import HTMLResponse
 from pydantic import ValidationError
 
 from common.config import settings
-from common.console.words import language_of
-from common.errors import Overloaded, RequestError
+from common.errors import RequestError
 from common.serving.problems import invalid_body, problem_of
+from common.serving.scripted import ScriptedPage
+from common.serving.threads import Threads
 from finance.customer_service.desk import EXAMPLE, Answer, BankSettings, Begin, Desk, Message, Understands
 from finance.customer_service.sessions import LIFETIME, open_sessions
 from finance.customer_service.understood import Language
@@ -31,7 +27,7 @@ logger = logging.getLogger("espalier.customer_service")
 MOST_SOCKETS = 500
 """Open at once, of one process."""
 THREADS, MOST_WAITING = 32, 256
-T = TypeVar("T")
+"""A bank that is slow holds up nobody but its dialogues."""
 Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,40}$", description="as POST gave it", examples=[EXAMPLE["id"]])]
 GONE: dict[int | str, dict[str, Any]] = {404: {"description": "No such session of this credential, or it has expired"}}
 BUSY: dict[int | str, dict[str, Any]] = {
@@ -39,31 +35,12 @@ BUSY: dict[int | str, dict[str, Any]] = {
 }
 
 
-class Threads:
-    """Threads of its own for what blocks: a bank that is slow holds up nobody but its dialogues."""
-
-    def __init__(self) -> None:
-        self._pool, self._waiting = ThreadPoolExecutor(THREADS, "dialogue"), 0
-        self.close = self._pool.shutdown
-
-    async def run(self, act: Callable[..., T], *arguments: Any) -> T:
-        """`act(*arguments)`; raises `Overloaded` when too many wait."""
-        if self._waiting >= MOST_WAITING:
-            raise Overloaded("too many messages are being answered", fix=f"retry after {Overloaded.retry_after} s")
-        self._waiting += 1
-        try:
-            context = copy_context()  # with the model that `own_route` has pinned
-            return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, act, *arguments)
-        finally:
-            self._waiting -= 1
-
-
 def dialogue_routes(predictor: Callable[[], Understands]) -> APIRouter:
     """The router of the system. Raises `GraphError` for task graphs that the model checker refuses."""
     now = settings()
     desk = Desk(predictor, open_sessions(now), BankSettings(), production=now.environment == "production")
 
-    threads = Threads()
+    threads, page = Threads("dialogue", THREADS, MOST_WAITING), ScriptedPage(File(__file__).with_name("chat"))
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
@@ -98,9 +75,7 @@ def dialogue_routes(predictor: Callable[[], Understands]) -> APIRouter:
         response: Response,
         lang: Annotated[Language | None, Query(description="of the page; else as the browser prefers")] = None,
     ) -> HTMLResponse:
-        spoken = language_of(lang or "", request.headers.get("accept-language", ""))
-        headers = {**response.headers, "content-security-policy": _policy(), "vary": "Accept-Language"}
-        return HTMLResponse(_page().replace("@lang@", spoken), headers=headers)
+        return page.answer(request, lang, response.headers)
 
     _add_socket(router, desk, threads)
     return router
@@ -156,21 +131,3 @@ async def _answered(desk: Desk, threads: Threads, socket: WebSocket, id: str, ow
 
 def _example(example: Any) -> dict[str, Any]:
     return {"content": {"application/json": {"example": example}}}
-
-
-@cache
-def _page() -> str:
-    folder = File(__file__).parent
-    script = (folder / "chat.js").read_text(encoding="utf-8")
-    return (folder / "chat.html").read_text(encoding="utf-8").replace("@script@", script)
-
-
-@cache
-def _policy() -> str:
-    """Nothing but the page's own script and its calls to this service."""
-    script = (File(__file__).parent / "chat.js").read_text(encoding="utf-8")
-    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; connect-src 'self'; "
-        "img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-    )

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from common.llm.orders import ORDERS
 from common.llm.writer import Message, Writer, WriterFailed
 from common.text.identifiers import fold
 from finance.customer_service.masking import mask
@@ -36,14 +37,6 @@ ASKS = re.compile(
     r"\b(?:send|tell|give|enter|provide|share|reply|confirm|type)\b.{0,40}\b"
     r"(?:pin|password|codes?|card number|cvv|account number)\b"
     r"|(?:发送?|告诉|提供|输入|回复|填写).{0,12}(?:密码|验证码|卡号|账号|身份证)",
-    re.IGNORECASE,
-)
-ORDERS = re.compile(
-    r"\b(?:ignore|disregard|forget|override|bypass)\b.{0,40}\b(?:instruction|rule|above|previous|prompt|earlier|before)"
-    r"|\b(?:system|assistant|developer|user)\s*(?:prompt|message)?\s*:|\byou are (?:now|no longer)\b|\bact as\b"
-    r"|\bnew instructions?\b"
-    r"|\b(?:as an|dear|note to(?: the)?) (?:ai|assistant|language model|llm|chatbot)\b|<\|?\w*\|?>|\[/?inst\]"
-    r"|(?:忽略|无视|忘记|不要理会).{0,12}(?:指令|规则|以上|之前|上面|提示)|(?:系统|助手)(?:提示|指令|消息)?[:：]|你现在是|扮演",
     re.IGNORECASE,
 )
 

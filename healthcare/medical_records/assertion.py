@@ -116,11 +116,18 @@ class Context:
         return answers
 
     def _scan(self, words: list[str]) -> list[_Found]:
-        found, i = [], 0
+        found, i = list[_Found](), 0
+        begun, concept = 0, -1  # where the latest stop ended, and where the latest concept is
         while i < len(words):
+            concept = i if words[i] == _CONCEPT else concept
             here = self._at(words, i)
             found += here
             last = here[0].last if here else i + 1
+            free = words[i] in _COMMAS or concept < begun  # ", possible x", "there is possible x"
+            # Parts of a Chinese word are no words.
+            if here and free and here[0].says != "pseudo" and words[i].isascii():
+                found += [one for j in range(i + 1, last) for one in self._at(words, j) if one.way == "forward"]
+            begun = last if here and here[0].says == "stop" else begun
             i = last - 1 if last - i > 1 and words[last - 1] in _CLOSERS else last
         return found
 

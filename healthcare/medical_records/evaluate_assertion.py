@@ -52,14 +52,14 @@ def evaluate_assertion(files: Mapping[str, Path]) -> dict[str, dict[str, Metric]
     known = {_plain(row.sentence) for row, mine in zip(rows, seen, strict=True) if mine}
     unseen = ~seen & np.array([_plain(row.sentence) not in known for row in rows])
     scored = {
-        name: _metrics(truth[mask], found[mask], reports[mask])
+        name: metrics_of(truth[mask], found[mask], reports[mask])
         for name, mask in (("all", truth >= 0), ("unseen", unseen), ("written_on", seen))
     }
     timed = read_rows(files[CONTEXT])
     past = np.array([row.temporality == "Historical" for row in timed], dtype=float)
     said = np.array([said_of(row).temporality == "historical" for row in timed], dtype=float)
     groups = np.unique([_plain(row.sentence) for row in timed], return_inverse=True)[1]
-    return scored | {"temporality": _metrics(past, said, groups)}
+    return scored | {"temporality": metrics_of(past, said, groups)}
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -99,13 +99,15 @@ def said_of(row: Row) -> Assertion:
     return assertions_of(text, [place])[0]
 
 
-def _metrics(truth: np.ndarray, found: np.ndarray, groups: np.ndarray) -> dict[str, Metric]:
+def metrics_of(truth: np.ndarray, found: np.ndarray, groups: np.ndarray) -> dict[str, Metric]:
+    """f1, precision, recall and accuracy of labels 0/1, all arrays (rows,); intervals draw whole groups."""
     measures = {"f1": f1, "precision": _precision, "recall": _recall, "accuracy": _accuracy}
     return {name: bootstrap(truth, found, measure, groups=groups) for name, measure in measures.items()}
 
 
 def _precision(y: np.ndarray, p: np.ndarray, weight: np.ndarray | None = None) -> float:
-    return float(np.average(y[p > 0], weights=None if weight is None else weight[p > 0])) if (p > 0).any() else 0.0
+    own = (np.ones(len(y)) if weight is None else weight)[p > 0]
+    return float(np.average(y[p > 0], weights=own)) if own.sum() > 0 else 0.0
 
 
 def _recall(y: np.ndarray, p: np.ndarray, weight: np.ndarray | None = None) -> float:

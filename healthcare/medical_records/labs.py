@@ -17,6 +17,7 @@ from typing import Any, Literal
 from healthcare.medical_records.spans import LOINC, Code, lowered
 
 Flag = Literal["high", "low", "normal", "abnormal"]
+Comparator = Literal["", "<", ">", "<=", ">="]
 
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,7}(?:[.,]\d{1,4})?|\.\d{1,4})"
 _GAP = r"""(?:\s{0,4}(?:[:：=]|\(\s?[A-Za-z0-9+-]{1,8}\s?\)|（[A-Za-z0-9+-]{1,8}）|is|was|were|of|at|to|level|levels
@@ -33,6 +34,7 @@ _FLAGS: dict[str, Flag] = {
     **dict.fromkeys(("n", "normal", "正常"), "normal"),
     **dict.fromkeys(("*", "abnormal", "异常"), "abnormal"),
 }
+_SIGNS: dict[str, Comparator] = {"": "", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "≤": "<=", "≥": ">="}
 _FLAG = r"(?:HH|LL|H|L|N|\*|↑{1,2}|↓{1,2}|high|low|abnormal|偏高|偏低|升高|降低|正常)"
 _AFTER = re.compile(
     rf"\s{{0,2}}(?:[(\[（]?\s?(?P<flag>{_FLAG})\s?[)\]）]?(?![A-Za-z]))?"
@@ -40,7 +42,7 @@ _AFTER = re.compile(
     rf"(?P<low>{_NUMBER})\s?[-–~至]\s?(?P<high>{_NUMBER})[^()\[\]（）\n]{{0,16}}[)\]）])?"
     rf"(?:\s{{0,2}}[(\[（]?(?P<late>{_FLAG})[)\]）]?(?![A-Za-z]))?"
 )
-_OTHER_UNIT = r"[A-Za-zµμ%]{1,8}/[A-Za-z0-9µμ.^]{1,10}"
+_OTHER_UNIT = r"[A-Za-zµμ%]{1,8}/[A-Za-z0-9µμ.^]{1,10}(?<!\.)"
 _DOSE = re.compile(r"\s?(?:mg|g|mcg|µg|ug|ml|meq|units?|iu|tab|片|粒|支|毫克|毫升)(?![a-z/%])", re.IGNORECASE)
 
 
@@ -58,7 +60,7 @@ class LabValue:
     text: str
     written: str
     value: float | None
-    comparator: Literal["", "<", ">", "<=", ">="] = ""
+    comparator: Comparator = ""
     unit: str = ""
     ucum: str | None = None
     low: float | None = None
@@ -99,12 +101,12 @@ def _value(note: str, match: re.Match[str]) -> LabValue:
     end = after.end() if after.group().strip() else match.end()
     low, high = (number(after[side]) if after[side] else None for side in ("low", "high"))
     value = number(written) if plain else None
-    comparator = {"≤": "<=", "≥": ">="}.get(match["sign"] or "", match["sign"] or "")
+    comparator = _SIGNS[match["sign"] or ""]
     mark = (after["flag"] or after["late"] or "").lower()
     flag = _FLAGS.get(mark) or (_against(value, low, high) if not comparator else None)
     test = _tests()[match["name"]]
     return LabValue(
-        test, match.start(), end, note[match.start() : end], written, value, comparator,  # type: ignore[arg-type]
+        test, match.start(), end, note[match.start() : end], written, value, comparator,
         unit, ucum(unit) if unit else None, low, high, flag, _codes(test, unit),
     )  # fmt: skip
 

@@ -9,12 +9,16 @@ from typing import Any, Self
 
 import numpy as np
 
+from common.bundle import Bundle
 from common.text.onnx_tagger import OnnxTagger
 from healthcare.medical_records.deid.tagger import Tagger
 from healthcare.medical_records.dictionary import Dictionary
 from healthcare.medical_records.ner import find_entities
 from healthcare.medical_records.notes import Note, language_of, read_note
 from healthcare.medical_records.spans import Entity, Language
+
+FILES = ("dictionary.json", "identifiers.json", "entities-")
+"""Names of a reader's files in a bundle, or how they begin."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,11 @@ class RecordReader:
         self.finders = {language: OnnxTagger(graph.content, graph.state) for language, graph in self.graphs.items()}
 
     def read(self, text: str) -> Note:
-        """As `read_note`, which says what it raises; where the model and the dictionary differ the model counts."""
+        """As `read_note`, which says what it raises, with what the token model of the language finds."""
         finder = self.finders.get(language_of(text))
-        found = find_entities([text], finder)[0] if finder else []
-        return read_note(text, self.dictionary, [self._coded(entity) for entity in found])
+        return read_note(text, self.dictionary, find_entities([text], finder)[0] if finder else ())
 
-    def _coded(self, entity: Entity) -> Entity:
+    def coded(self, entity: Entity) -> Entity:
         """With the codes that the dictionary has for the very same words and kind."""
         known = self.dictionary.find(entity.text)
         same = len(known) == 1 and len(known[0].text) == len(entity.text) and known[0].kind == entity.kind
@@ -59,6 +62,12 @@ class RecordReader:
                 for language, graph in self.graphs.items()
             },
         }
+
+    @classmethod
+    def load(cls, bundle: Bundle) -> Self:
+        """From a verified bundle."""
+        files = {name: bundle.read(name) for name in bundle.manifest.files if name.startswith(FILES)}
+        return cls.of(bundle.arrays("model.safetensors"), files)
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray], files: Mapping[str, bytes]) -> Self:

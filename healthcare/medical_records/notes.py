@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -45,15 +46,22 @@ class Note:
     medications: tuple[Medication, ...]
     abbreviations: tuple[Abbreviation, ...]
 
+    @property
+    def density(self) -> float:
+        """Entities for every 100 characters: notes of another kind have more or fewer."""
+        return 100 * len(self.entities) / len(self.text)
+
 
 def read_note(text: str, dictionary: Dictionary, extra: Sequence[Entity] = ()) -> Note:
-    """The note, with the dictionary's entities and `extra` ones (a model's) where these do not overlap: extra ones win.
+    """The note, with the dictionary's entities and `extra` ones (a model's). Of two that overlap the extra one stays
+    if it holds the other and more.
 
     Raises `InvalidRequest` for an empty note or another language than English and Chinese, and `RequestTooLarge`.
     """
     language = language_of(text)
     parts = sections(text)
-    found = _merged(extra, dictionary.find(text))
+    known = dictionary.find(text)
+    found = _merged(_outside(extra, known), known)
     doses = [Entity("drug", start, end, text[start:end]) for start, end in named_by_dose(text)]
     found = _merged(found, doses) if doses else found
     found = [entity for entity in found if entity.start >= section_at(parts, entity.start).body]
@@ -93,6 +101,18 @@ def language_of(text: str) -> Language:
         got = "letters of another script" if other > han + latin else "words of another language"
         raise InvalidRequest("the language is not supported", where="text", got=got, expected=expected)
     return "zh" if han >= latin / 4 else "en"
+
+
+def _outside(extra: Iterable[Entity], known: Sequence[Entity]) -> list[Entity]:
+    """Those that hold all of `known`, disjoint and in order, that they touch, and more than one of them."""
+    starts, ends = [entity.start for entity in known], [entity.end for entity in known]
+    kept = []
+    for entity in extra:
+        touched = known[bisect_right(ends, entity.start) : bisect_left(starts, entity.end)]
+        whole = all(entity.start <= one.start and one.end <= entity.end for one in touched)
+        if whole and not any((one.start, one.end) == (entity.start, entity.end) for one in touched):
+            kept.append(entity)
+    return kept
 
 
 def _merged(first: Iterable[Entity], second: Iterable[Entity]) -> list[Entity]:

@@ -7,7 +7,7 @@ in one group is one line with several places.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from healthcare.medical_records.notes import Note
@@ -85,11 +85,11 @@ def _results(note: Note) -> Iterator[Line]:
 
 
 def _merged(lines: Iterable[Line]) -> list[Line]:
-    merged: dict[tuple[str, str], Line] = {}
+    first: dict[tuple[str, str], Line] = {}
+    places: dict[tuple[str, str], list[Span]] = {}
     for line in lines:
         key = (line.group, " ".join(line.text.lower().split()))
-        known = merged.get(key)
-        merged[key] = (
-            Line(known.group, known.text, known.evidence + line.evidence, known.codes or line.codes) if known else line
-        )
-    return list(merged.values())
+        known = first.setdefault(key, line)
+        first[key] = known if known.codes else replace(known, codes=line.codes)
+        places.setdefault(key, []).extend(line.evidence)
+    return [replace(line, evidence=tuple(places[key])) for key, line in first.items()]

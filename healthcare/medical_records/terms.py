@@ -25,12 +25,13 @@ from importlib import import_module
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from healthcare.medical_records.abbreviations import known_abbreviations
 from healthcare.medical_records.dictionary import Term
 from healthcare.medical_records.spans import ATC, MESH, OMIM, RXNORM, SNOMED, Code, Kind
 
+KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 ICD10CM = "http://hl7.org/fhir/sid/icd-10-cm"
 CHINESE: dict[str, Kind] = {
     "解剖部位": "anatomy",
@@ -64,7 +65,7 @@ def own_terms() -> Iterator[Term]:
     table = tomllib.loads(files(__package__).joinpath("terms.toml").read_text(encoding="utf-8"))
     for kind, words in table.items():
         for word in words["en"] + words["zh"]:
-            yield Term(word, kind, source="own")  # type: ignore[arg-type]
+            yield Term(word, KINDS[kind], source="own")
 
 
 def synthea_terms(paths: Mapping[str, Path]) -> Iterator[Term]:
@@ -81,7 +82,7 @@ def synthea_terms(paths: Mapping[str, Path]) -> Iterator[Term]:
         yield Term(coding["display"], "drug", (Code(RXNORM, coding["code"], coding["display"]),), "synthea")
         for part in coding["display"].split(" / "):
             ingredient = _STRENGTH.sub("", _LEADING.sub("", part)).strip()
-            for text in {ingredient, _SALT.sub("", ingredient)}:
+            for text in sorted({ingredient, _SALT.sub("", ingredient)}):
                 if re.fullmatch(r"[A-Za-z][A-Za-z ,-]{3,40}", text):
                     yield Term(text, "drug", source="synthea")
 
@@ -132,10 +133,8 @@ def icd10cm_terms() -> Iterator[Term]:
             whole = _SQUARE.sub("", name).replace("(", "").replace(")", "")
             texts = {_UNSPECIFIED.sub("", one).strip(" ,").lower() for one in (_BRACKETS.sub("", name), whole)}
             rank = (name == title, len(code))
-            for said in {
-                *texts,
-                *(one.replace("diabetes mellitus", "diabetes") for one in texts),
-            }:  # as clinicians say it
+            spoken = {one.replace("diabetes mellitus", "diabetes") for one in texts}  # as clinicians say it
+            for said in sorted(texts | spoken):
                 if 3 < len(said) < 70 and (said not in best or rank > best[said][0]):
                     best[said] = (rank, code, title)
     for text, (_, code, title) in best.items():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
 from pydantic import Field
@@ -20,6 +22,7 @@ from healthcare.medical_records.deid.tagger import Tagger
 LONGEST = 5_000_000
 """Characters of a note that are read."""
 LEAST_KEY = 16
+YEAR = re.compile(r"(?:19|20)\d\d年?", re.ASCII)
 ALWAYS: tuple[Kind, ...] = (*HIPAA, "organization")
 
 
@@ -29,6 +32,7 @@ class Policy(Strict):
     mode: Literal["mask", "surrogate"] = Field("mask", description="[NAME], or a name that nobody has")
     kinds: tuple[Kind, ...] = Field(ALWAYS, description="the 18 of HIPAA and employers; title and group stay")
     ages: bool = Field(False, description="replace all ages, not only those above 89")
+    years: bool = Field(False, description="mask years that stand alone too, which HIPAA lets stay up to 89 years back")
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,9 @@ class Deidentifier:
         return Deidentified("".join([*parts, note[at:]]), tuple(replaced))
 
     def _goes(self, it: Identifier) -> bool:
-        """Whether the policy replaces this one: ages up to 89 may stay."""
+        """Whether the policy replaces this one: ages up to 89 may stay, and years of as many."""
+        if it.kind == "date" and self.policy.mode == "mask" and not self.policy.years and YEAR.fullmatch(it.text):
+            return date.today().year - int(it.text[:4]) > OLDEST
         if it.kind == "age" and not self.policy.ages:
             return "age" in self.policy.kinds and it.text.isdecimal() and int(it.text) > OLDEST
         return it.kind in self.policy.kinds

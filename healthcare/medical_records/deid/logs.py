@@ -7,7 +7,7 @@ import logging
 from healthcare.medical_records.deid.deidentify import Deidentifier, Policy
 from healthcare.medical_records.deid.identifiers import KINDS
 
-_EVERYTHING = Deidentifier(policy=Policy(kinds=KINDS, ages=True))
+_EVERYTHING = Deidentifier(policy=Policy(kinds=KINDS, ages=True, years=True))
 
 
 def safe(text: str) -> str:

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 
 from common.text.identifiers import MAIL, RESIDENT, SPELT, SSN, cards, ibans
-from healthcare.medical_records.deid.identifiers import Kind
+from healthcare.medical_records.deid.identifiers import KINDS, Kind
 
 Found = tuple[Kind, int, int]
 
@@ -103,10 +103,11 @@ def cue_words() -> dict[str, dict[str, list[str]]]:
 
 
 def _codes() -> Iterator[tuple[Kind, re.Pattern[str]]]:
+    named: dict[str, Kind] = {kind: kind for kind in KINDS}
     for part, ending in (("numbered", _ID), ("codes", rf"(?:{_ID})?")):
         for kind, words in cue_words()[part].items():
             cue = "|".join(rf"\b{word}" if word[0].isascii() and word[0].isalpha() else word for word in words)
-            yield kind, re.compile(rf"(?:{cue}){ending}{_IS}{_CODE}", re.IGNORECASE)  # type: ignore[misc]
+            yield named[kind], re.compile(rf"(?:{cue}){ending}{_IS}{_CODE}", re.IGNORECASE)
 
 
 CODES = tuple(_codes())

@@ -19,6 +19,7 @@ LABELS: tuple[Kind, ...] = (
     *("date", "age", "phone", "account", "other"),
 )
 """What the tagger tells apart; kinds that rules find by their form are `other` to it."""
+NAMED: dict[str, Kind] = {label: label for label in LABELS}
 WINDOW, OVERLAP = 400, 40
 """Tokens that are tagged at once, and how many of them the next window sees again."""
 
@@ -103,7 +104,7 @@ class Tagger:
 
 def _lines(folded: str, mark: Mark) -> list[Found]:
     """A mark, cut at line breaks: only an address goes over several lines."""
-    kind: Kind = mark.label  # type: ignore[assignment]
+    kind = NAMED[mark.label]
     if kind == "location":
         return [(kind, mark.start, mark.end)]
     pieces: list[Found] = []

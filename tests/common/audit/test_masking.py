@@ -27,6 +27,17 @@ def test_reasons_do_not_show_what_inputs_hide() -> None:
     assert shown["value"] == 30
 
 
+def test_hidden_fields_of_answers_are_hashes_wherever_they_stand() -> None:
+    answer = {"text": "Mary", "n": 1, "parts": [{"text": "Smith", "start": 3, "more": {"text": None, "words": ["a"]}}]}
+    mask = Mask(b"secret")
+    found = mask.answer(answer, (), {"text", "words"})
+    (part,) = found["parts"]
+    assert found["text"] == mask.inputs({"text": "Mary"}, {"text"})["text"] != part["text"]
+    assert (found["n"], part["start"], part["more"]["text"]) == (1, 3, None)
+    assert part["more"]["words"].startswith("#")
+    assert mask.answer(answer, ()) == answer
+
+
 def test_everything_can_be_hashed() -> None:
     mask = Mask(b"secret", everything=True)
     assert all(str(value).startswith("#") for value in mask.inputs({"age": 30, "city": "x"}, ()).values())

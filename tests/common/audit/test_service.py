@@ -62,6 +62,17 @@ def test_a_route_of_a_systems_own_puts_its_decisions_on_record_too(client: TestC
     assert "x-decision-id" not in client.post("/v1/adder/echo", json={"text": "x"}).headers
 
 
+def test_fields_of_answers_that_are_hidden_are_kept_as_hashes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Adder, "sensitive", frozenset())
+    monkeypatch.setattr(Adder, "hidden", frozenset({"total"}), raising=False)
+    with TestClient(create_app("toy", {"toy.adder": make_bundle(tmp_path / "b", 1)}, systems=[SYSTEM])) as client:
+        answer = client.post(URL, json={"age": 20})
+        found = client.get(f"/v1/decisions/{answer.headers['x-decision-id']}").json()
+    assert answer.json() == {"total": 21.0, "version": 1}
+    assert found["output"]["version"] == 1
+    assert found["output"]["total"].startswith("#")
+
+
 def test_refused_requests_are_no_decisions(client: TestClient) -> None:
     assert "x-decision-id" not in client.post(URL, json={"age": 200}).headers
 

@@ -162,24 +162,24 @@ def test_two_messages_at_once(client: TestClient, clerk: Clerk) -> None:
     assert clerk.heard == ["block my card"]
 
 
-def test_too_many_messages_at_once(client: TestClient, clerk: Clerk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_messages_at_once(clerk: Clerk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routes, "MOST_WAITING", 1)
-    id, inside, go = begin(client), threading.Event(), threading.Event()
+    inside, go = threading.Event(), threading.Event()
 
     def wait(text: str) -> None:
         inside.set()
         assert go.wait(20)
 
     clerk.act = wait
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(say, client, id, "block my card")
+    with service(clerk) as client, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(say, client, begin(client), "block my card")
         assert inside.wait(20)
         second = client.post(BASE, json={})
         go.set()
         assert first.result().status_code == 200
-    assert second.status_code == 503
-    assert second.headers["retry-after"] == "1"
-    assert client.post(BASE, json={}).status_code == 201
+        assert second.status_code == 503
+        assert second.headers["retry-after"] == "1"
+        assert client.post(BASE, json={}).status_code == 201
 
 
 def test_a_crash_leaves_the_session_as_it_was(client: TestClient, clerk: Clerk) -> None:

@@ -185,3 +185,17 @@ def test_a_bad_row_is_named(tmp_path) -> None:
     path.write_text("head\n1\tfever\tNo FEVER.\tMaybe\n")
     with pytest.raises(SchemaError, match="line 2"):
         read_rows(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Patient has no fever, possible pneumonia.",
+        "There is possible pneumonia.",
+        "HPI: Chest pain, possible pneumonia. Denies fever.",
+        "He has cough, likely pneumonia",
+    ],
+)
+def test_doubt_holds_where_its_word_ends_another_scope_too(text: str) -> None:
+    (said,) = assertions_of(text, [(text.index("pneumonia"), text.index("pneumonia") + 9)], inside=False)
+    assert (said.uncertain, said.negated) == (True, False)

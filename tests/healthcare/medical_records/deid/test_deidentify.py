@@ -93,3 +93,10 @@ def test_logs_hold_nothing_unmasked(caplog: pytest.LogCaptureFixture) -> None:
     assert "ValueError" in caplog.text
     assert "chest pain" in caplog.text
     assert safe(safe(NOTE)) == safe(NOTE)
+
+
+def test_a_year_alone_stays_unless_it_tells_an_age_over_89():
+    text = "Appendectomy in 2012, born in 1921, seen on 03/12/2025."
+    years = {"mask": "Appendectomy in 2012, born in [DATE], seen on [DATE]."}
+    assert Deidentifier()(text).text == years["mask"]
+    assert Deidentifier(policy=Policy(years=True))(text).text.startswith("Appendectomy in [DATE]")
