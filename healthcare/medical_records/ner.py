@@ -133,8 +133,9 @@ def train_ner(
     texts = [*train.texts, *more]
     vectors = form_vectors(columns, texts, Tagging(**recipe.tagging)) if recipe.vectors else []
     members = []
-    recipes = [recipe] * recipe.members + [recipe.model_copy(update=change) for change in recipe.further]
-    for own_seed, own in enumerate(recipes, seed):
+    changes = [*[{}] * recipe.members, *recipe.further]
+    for own_seed, change in enumerate(changes, seed):
+        own = Recipe.model_validate(recipe.model_dump() | change)
         settings = Tagging(**own.tagging)
         encoder = _encoder(own, kind, texts, valid.texts, own_seed)
         tokens = encoder.tokens if encoder else None
