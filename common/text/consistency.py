@@ -11,7 +11,7 @@ from common.text.units import Kind
 
 SHARE = 0.5
 """Of a phrase's places in a text that are marked already: from here on all of them are."""
-BRACKETS = re.compile(r"\s?[(（](\w[\w-]{1,9})[)）]")
+BRACKETS = re.compile(r"\s?[(（](\w[\w-]{1,9})[)）;,]")
 
 
 def consistent(text: str, marks: Sequence[Mark], kind: Kind) -> list[Mark]:

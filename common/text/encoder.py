@@ -53,7 +53,8 @@ class Encoder(nn.Module):
 
     def by_layer(self, ids: Tensor) -> Tensor:
         """Vectors (texts, layers, width), the embeddings' first."""
-        states = self._run(ids, output_hidden_states=True).hidden_states
+        found = self._run(ids, output_hidden_states=True)
+        states = found.hidden_states or (found.last_hidden_state,)  # a net of embeddings alone names no layers
         return torch.stack([self._pool(state, ids) for state in states], dim=1)
 
     @torch.no_grad()

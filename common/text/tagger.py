@@ -114,7 +114,8 @@ class Tagger(nn.Module):
         ids = torch.where(places == 0, self.frame[0], ids)
         ids = torch.where(places == lengths[:, None] + 1, self.frame[1], ids)
         seen = (places <= lengths[:, None] + 1).long()
-        layers = self.net(input_ids=ids, attention_mask=seen, output_hidden_states=True).hidden_states
+        found = self.net(input_ids=ids, attention_mask=seen, output_hidden_states=True)
+        layers = found.hidden_states or (found.last_hidden_state,)  # a net of embeddings alone names no layers
         shares = torch.softmax(self.mix, dim=0)
         return sum(share * layer for share, layer in zip(shares, layers, strict=True))[:, 1:-1]
 

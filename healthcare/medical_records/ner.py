@@ -70,6 +70,7 @@ class Recipe(Strict):
     memory: list[int] = Field([], description="sizes of `common.text.memory.Memory`")
     same: bool = Field(False, description="marks are made consistent within each text")
     members: int = Field(1, ge=1, description="models that differ in their seed, whose scores are averaged")
+    further: list[dict[str, Any]] = Field([], description="further members: what differs from this recipe in each")
     longest: int = Field(128, ge=8, description="units of a window")
     int8: bool = Field(False, description="weights of the exported graph as whole numbers of 8 bits")
 
@@ -77,33 +78,31 @@ class Recipe(Strict):
 _MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 _SCHEDULE = {"batch": 32, "learning_rate": 4e-3, "largest_gradient": 1.0}
 _TUNED = {"batch": 16, "learning_rate": 2e-3, "backbone_rate": 0.05, "largest_gradient": 1.0}
+_SERVED = {
+    "layers": 0,
+    "tagging": {"mode": "frozen", "dropout": 0.5, "forget": 0.1, "optimisation": {"epochs": 12, **_SCHEDULE}},
+}
 RECIPES = {
     "cehrner": Recipe(
         vectors=True,
         memory=[7, 5, 3],
         tagging={"hidden": 160, "dropout": 0.5, "forget": 0.1, "optimisation": {"epochs": 16, **_SCHEDULE}},
-        members=3,
+        members=2,
     ),
     "cmedqaner": Recipe(
         vectors=True,
         memory=[7, 5, 3],
         tagging={"dropout": 0.5, "forget": 0.2, "optimisation": {"epochs": 12, **_SCHEDULE}},
-        members=4,
+        members=3,
     ),
     "ncbi-disease": Recipe(
         backbone=_MINILM,
         vectors=True,
         same=True,
         tagging={"dropout": 0.4, "forget": 0.1, "optimisation": {"epochs": 6, **_TUNED}},
+        further=[_SERVED, _SERVED],
     ),
-    "served": Recipe(
-        backbone=_MINILM,
-        layers=0,
-        vectors=True,
-        same=True,
-        tagging={"mode": "frozen", "dropout": 0.5, "forget": 0.1, "optimisation": {"epochs": 12, **_SCHEDULE}},
-        int8=True,
-    ),
+    "served": Recipe(backbone=_MINILM, vectors=True, same=True, int8=True, **_SERVED),
 }
 """Of the published corpora, chosen on their development parts; the two Chinese ones are each other's `others`.
 
@@ -131,17 +130,18 @@ def train_ner(
         Gazetteer(kind, own.labels, longest=LONGEST[kind]).fit(own.texts, own.marks) for own in others if own.labels
     ]
     columns = Columns(kind, train.labels, others=known, memory=recipe.memory).fit(train.texts, train.marks, more)
-    settings = Tagging(**recipe.tagging)
     texts = [*train.texts, *more]
-    vectors = form_vectors(columns, texts, settings) if recipe.vectors else []
+    vectors = form_vectors(columns, texts, Tagging(**recipe.tagging)) if recipe.vectors else []
     members = []
-    for member in range(recipe.members):
-        encoder = _encoder(recipe, kind, texts, valid.texts, seed + member)
+    recipes = [recipe] * recipe.members + [recipe.model_copy(update=change) for change in recipe.further]
+    for own_seed, own in enumerate(recipes, seed):
+        settings = Tagging(**own.tagging)
+        encoder = _encoder(own, kind, texts, valid.texts, own_seed)
         tokens = encoder.tokens if encoder else None
         reader = Reader(columns, tokens=tokens, longest=recipe.longest, same=recipe.same)
-        tagger = new_tagger(reader, settings, seed=seed + member, encoder=encoder, vectors=vectors)
+        tagger = new_tagger(reader, settings, seed=own_seed, encoder=encoder, vectors=vectors)
         both = (valid.texts, valid.marks)
-        train_tagger(tagger, reader, train.texts, train.marks, settings, seed=seed + member, valid=both)
+        train_tagger(tagger, reader, train.texts, train.marks, settings, seed=own_seed, valid=both)
         members.append(tagger)
     return export_tagger(members, reader, int8=recipe.int8)
 

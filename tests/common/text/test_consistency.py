@@ -16,6 +16,7 @@ def found(text, kind, *phrases):
     ("text", "phrases", "expected"),
     [
         ("Wilson disease (WD). WD is rare.", ["Wilson disease"], ["Wilson disease", "WD", "WD"]),
+        ("Wilson disease (WD; rare)", ["Wilson disease"], ["Wilson disease", "WD"]),
         ("Wilson disease (rare). A rare case.", ["Wilson disease"], ["Wilson disease"]),
         ("Wilson disease (BRCA).", ["Wilson disease"], ["Wilson disease"]),
         ("Ataxia, ataxias, Ataxia", ["Ataxia"], ["Ataxia", "Ataxia"]),

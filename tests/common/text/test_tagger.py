@@ -107,6 +107,14 @@ def test_a_window_that_is_too_long_for_the_encoder_is_cut(tiny, monkeypatch):
     assert [span for window in cut for span in window.spans] == whole[0].spans
 
 
+def test_the_embeddings_of_an_encoder_alone_are_tagged_and_served(tiny):
+    texts, marks = said(4, 1)
+    encoder = load_encoder(str(tiny), layers=0)
+    reader = Reader(Columns("words", ("drug", "name")).fit(texts, marks), tokens=encoder.tokens)
+    tagger = new_tagger(reader, SMALL, seed=1, encoder=encoder)
+    assert OnnxTagger(*export_tagger([tagger], reader)).marks(texts) == predict(tagger, reader, texts)
+
+
 def test_embeddings_begin_as_vectors_of_the_surroundings():
     texts, marks = said(12, 1)
     reader = Reader(Columns("words", ("drug", "name"), rarest=1).fit(texts, marks))

@@ -106,11 +106,13 @@ def test_texts_without_marks_and_other_labels_help(corpus):
         vectors=True,
         memory=[3],
         same=True,
+        further=[{"pretraining": None}],
         tagging={"unit": 16, "form": 8, "hidden": 16, "optimisation": {**once, "epochs": 6}},
     )
     graph, state = train_ner(train, valid, recipe, seed=1, others=[other])
     finder = OnnxTagger(graph, json.loads(json.dumps(state)))
     assert finder.reader.same
+    assert len(graph) > 1.8 * len(train_ner(train, valid, recipe.model_copy(update={"further": []}), seed=1)[0])
     assert finder.reader.tokens.size > 20  # characters of both
     assert finder.reader.columns("头孢")[0, len(finder.reader.columns.sizes) - 2] > 0
     assert {mark.label for own in finder.marks(valid.texts) for mark in own} == {"药物"}
