@@ -59,7 +59,7 @@ _REFERENCE: dict[str, Any] = {
     "dataset": PUBLISHED,
     "english": RECIPES["served"].model_dump(),
     "chinese": RECIPES["cehrner"].model_dump(),
-    "identifiers": {"variants": 12, "refilled": 16, "plain": 800, "fitting": {"epochs": 3}},
+    "identifiers": {"variants": 12, "refilled": 16, "plain": 800, "fitting": {"epochs": 3, "sure": 0.93}},
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "sample": {},

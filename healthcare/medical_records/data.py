@@ -140,7 +140,8 @@ def identified(config: Config) -> list[Annotated]:
         train = read_presidio(paths("presidio-synth-pii"), part="train")
         found += refilled(train, wanted.refilled, seed=config.seed)
     for language in get_args(Language):
-        found += plain(simulate(language, config.notes, config.seed, "train").marked.texts, language)[: wanted.plain]
+        notes = simulate(language, config.notes, config.seed, "train").marked.texts
+        found += plain(notes, language)[: wanted.plain // (2 if config.dataset == PUBLISHED else 1)]
         if config.dataset == PUBLISHED:
             found += plain(load(NCBI if language == "en" else EHR).train.texts, language)[: wanted.plain]
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     denied = denials(config)
     pii = identifiers(config, Deidentifier(reader.identifiers))
     metrics |= {f"negation_{name}": denied[name] for name in ("f1", "precision", "recall")}
-    metrics["overmasked"] = overmasked(Deidentifier(reader.identifiers), tests)
+    metrics["overmasked"] = overmasked(Deidentifier(reader.identifiers), config)
     for protocol, some in pii.items():
         metrics |= {f"pii_{name}_{protocol}": some[name] for name in ("recall", "f1")}
     parts = slices(tests, marks)
@@ -119,10 +119,11 @@ def identifiers(config: Config, deidentifier: Deidentifier) -> dict[str, dict[st
     return evaluate_deid(deidentifier, variants=6, seed=config.seed)
 
 
-def overmasked(deidentifier: Deidentifier, tests: Mapping[Language, Marked]) -> Metric:
-    """Share of letters and digits that are masked in notes that name nobody; intervals draw whole notes."""
+def overmasked(deidentifier: Deidentifier, config: Config) -> Metric:
+    """Share of letters and digits that are masked in simulated notes, which name nobody; intervals draw whole notes."""
+    both = [simulate(language, config.notes // 2, config.seed, "test").marked for language in get_args(Language)]
     counts = []
-    for text in (text for test in tests.values() for text in test.texts):
+    for text in (text for test in both for text in test.texts):
         hidden = sum(c.isalnum() for one in deidentifier(text).replaced for c in text[one.start : one.end])
         counts.append((hidden, sum(c.isalnum() for c in text)))
     found = np.array(counts)

@@ -81,13 +81,15 @@ def test_bad_input_is_told_in_a_sentence() -> None:
 
 def test_logs_hold_nothing_unmasked(caplog: pytest.LogCaptureFixture) -> None:
     log = logging.getLogger("records-under-test")
-    caplog.handler.addFilter(Unidentified())
+    masking = Unidentified()
+    caplog.handler.addFilter(masking)
     with caplog.at_level("INFO"):
         log.info("note of %s: %s", "Dr. Okafor", NOTE)
         try:
             raise ValueError(NOTE)
         except ValueError:
             log.exception("failed on MRN: %s", "00123456")
+    caplog.handler.removeFilter(masking)  # one handler for all tests
     for word in ("Whitfield", "00123456", "Okafor", "3/5/1960"):
         assert word not in caplog.text
     assert "ValueError" in caplog.text
