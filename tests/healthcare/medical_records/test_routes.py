@@ -16,8 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from common.bundle import Bundle
-from common.serving.app import create_app
-from healthcare.medical_records import SYSTEM, compared, routes
+from healthcare.medical_records import compared, routes
 from healthcare.medical_records.fhir.read import explain
 from healthcare.medical_records.fhir.write import evidence
 from healthcare.medical_records.routes import LINES, RECORDS
@@ -305,7 +304,11 @@ def test_too_many_at_once_are_told_to_come_back(
     client = request.getfixturevalue("client")  # a service that is made so
     inside, go = threading.Event(), threading.Event()
 
+    plain = MedicalRecordsPredictor.deidentify
+
     def wait(self: MedicalRecordsPredictor, request: Any) -> Any:
+        if not threading.current_thread().name.startswith("records"):
+            return plain(self, request)  # a model that is loaded answers its golden requests
         inside.set()
         assert go.wait(60)
         raise RuntimeError(NOTE)
