@@ -84,7 +84,7 @@ class Extracted(BaseModel):
 class NoModel(RequestError):
     """No language model is configured."""
 
-    status = 503
+    status = 409
 
 
 class NoExtraction(RequestError):

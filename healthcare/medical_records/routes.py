@@ -133,7 +133,11 @@ def record_routes(predictor: Callable[[], MedicalRecordsPredictor]) -> APIRouter
             decided.note(own.requests, own.answers)
         return Response(found, media_type="application/json", headers=dict(response.headers))
 
-    @router.post("/extract", summary="Findings of a language model in the masked note, each checked against it.")
+    @router.post(
+        "/extract",
+        summary="Findings of a language model in the masked note, each checked against it.",
+        responses={409: {"description": "No language model is configured"}, 502: {"description": "The model failed"}},
+    )
     async def from_model(body: ToExtract, call: Call) -> Extracted:
         decided = call.state.decided
         decided.admit()

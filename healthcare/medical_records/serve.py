@@ -82,7 +82,7 @@ class RecordsSettings(BaseSettings):
 class NoSecret(RequestError):
     """Surrogates are asked for and the service has no secret to make them with."""
 
-    status = 503
+    status = 422
 
 
 class Unforeseen(Exception):

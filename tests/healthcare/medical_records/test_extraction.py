@@ -246,7 +246,7 @@ def test_a_model_that_says_nothing_is_not_waited_for(
 
 def test_without_a_model_it_says_how_to_name_one(client: TestClient) -> None:
     reply = client.post(URL, json={"text": NOTE})
-    assert reply.status_code == 503
+    assert reply.status_code == 409
     assert reply.json()["detail"].startswith("ESPALIER_LLM_URL: no language model is configured; set it to an")
 
 

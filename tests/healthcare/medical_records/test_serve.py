@@ -103,7 +103,7 @@ def test_surrogates_without_a_secret_are_refused_and_a_short_one_is_no_secret(
     predictor = MedicalRecordsPredictor.load(small)
     with pytest.raises(NoSecret, match="ESPALIER_RECORDS_KEY: there is no secret for surrogates") as refused:
         predictor.predict([Request(text=SECRET, identifiers="surrogate", patient="a")])
-    assert refused.value.status == 503
+    assert refused.value.status == 422
     assert predictor.predict([Request(text=SECRET)])[0].identifiers
     monkeypatch.setenv("ESPALIER_RECORDS_KEY", "short")
     with pytest.raises(UsageError, match="too short a key"):
