@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from pydantic import Field
 
@@ -17,21 +17,18 @@ if TYPE_CHECKING:
     from healthcare.medical_records.ner_data import Marked
 
 KINDS: dict[str, Kind] = {
-    "disease": "disease",
+    **{kind: kind for kind in get_args(Kind)},
     "疾病和诊断": "disease",
-    "drug": "drug",
     "药物": "drug",
-    "symptom": "symptom",
     "症状": "symptom",
     "body": "anatomy",
     "解剖部位": "anatomy",
-    "test": "test",
     "影像检查": "test",
     "实验室检验": "test",
     "treatment": "procedure",
     "手术": "procedure",
 }
-"""What the labels of the corpora are called here; others (who, when, which department) are no entities."""
+"""What the labels of the corpora are called here, our own as they are; others (who, when) are no entities."""
 
 
 class Finder(Protocol):

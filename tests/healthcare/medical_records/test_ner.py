@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from common.errors import SchemaError
 from common.text.tags import Mark
 from healthcare.medical_records.ner import Recipe, find_entities, train_ner, units_of
 from healthcare.medical_records.ner_data import Marked, read_chinese, read_pubtator
+from healthcare.medical_records.spans import Kind
 
 PUBTATOR = """1|t|Ataxia and the ATM gene.
 1|a|We saw breast cancer.
@@ -55,6 +57,15 @@ def test_labels_that_are_no_entities_are_left_out():
 
     ((found,),) = find_entities(["头痛儿童"], Finder())
     assert (found.kind, found.text, found.assertion, found.codes) == ("symptom", "头痛", None, ())
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_our_own_kinds_are_labels_too(kind):
+    class Finder:
+        def marks(self, texts):
+            return [[Mark(0, 4, kind)] for _ in texts]
+
+    assert [entity.kind for entity in find_entities(["knee"], Finder())[0]] == [kind]
 
 
 def test_units_are_characters_for_chinese():
