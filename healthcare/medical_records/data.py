@@ -23,7 +23,7 @@ from healthcare.medical_records.deid.simulator import simulate as simulate_ident
 from healthcare.medical_records.dictionary import Dictionary
 from healthcare.medical_records.ner import units_of
 from healthcare.medical_records.ner_data import Marked, read_chinese, read_pubtator
-from healthcare.medical_records.simulator import SIMULATED, Part, simulate, tables
+from healthcare.medical_records.simulator import SIMULATED, Simulated, simulate, tables
 from healthcare.medical_records.spans import Kind, Language
 from healthcare.medical_records.terms import (
     abbreviation_terms,
@@ -81,9 +81,18 @@ def load_test(corpus: str) -> Marked:
     return _published(corpus, "test")
 
 
-def simulated_notes(config: Config, language: Language) -> Marked:
-    """Simulated notes of the test part."""
-    return simulate(language, config.notes // 2, config.seed, "test").marked
+def load_tests(config: Config) -> dict[Language, Marked]:
+    """The test part of every language, for `evaluate.py`; training hashes one that is not published."""
+    if config.dataset == PUBLISHED:
+        return {"en": load_test(NCBI), "zh": load_test(EHR)}
+    if config.dataset == SIMULATED:
+        return {language: one.marked for language, one in simulated_tests(config).items()}
+    return {language: test for language, (_, test) in own(config.dataset).items()}
+
+
+def simulated_tests(config: Config) -> dict[Language, Simulated]:
+    """Simulated notes of the test part, which name nobody and whose denials are known."""
+    return {language: simulate(language, config.notes // 2, config.seed, "test") for language in get_args(Language)}
 
 
 def own(path: str) -> dict[Language, tuple[Corpus, Marked]]:
@@ -167,14 +176,9 @@ def _published(corpus: str, part: str) -> Marked:
     return read_chinese(paths(CHINESE)[PIECES[corpus].format(part)].read_text(encoding="utf-8"))
 
 
-_PARTS: tuple[Part, Part] = ("train", "valid")
-
-
 def _simulated(language: Language, config: Config) -> Corpus:
-    train, valid = (
-        simulate(language, notes, config.seed, part).marked
-        for notes, part in zip((config.notes, config.notes // 4), _PARTS, strict=True)
-    )
+    train = simulate(language, config.notes, config.seed, "train").marked
+    valid = simulate(language, config.notes // 4, config.seed, "valid").marked
     content = json.dumps(tables(), sort_keys=True, ensure_ascii=False).encode()
     title = "Simulated notes of no real patient"
     return Corpus(SIMULATED, title, "made here, no rights reserved", sha256(content), True, train, valid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from common.text.units import units
 from healthcare.medical_records import SYSTEM
 from healthcare.medical_records.assertion import assertions_of
 from healthcare.medical_records.config import PUBLISHED, Config
-from healthcare.medical_records.data import corpora, load_test, own, paths
+from healthcare.medical_records.data import corpora, load_tests, paths, simulated_tests
 from healthcare.medical_records.deid.deidentify import Deidentifier
 from healthcare.medical_records.deid.evaluate_deid import evaluate_deid
 from healthcare.medical_records.evaluate_assertion import evaluate_assertion, metrics_of
@@ -29,7 +29,7 @@ from healthcare.medical_records.evaluate_ner import dictionary_ner, score
 from healthcare.medical_records.model import RecordReader
 from healthcare.medical_records.ner import units_of
 from healthcare.medical_records.ner_data import Marked
-from healthcare.medical_records.simulator import SIMULATED, Simulated, simulate
+from healthcare.medical_records.simulator import Simulated
 from healthcare.medical_records.spans import Language
 from healthcare.medical_records.train import test_rows
 
@@ -55,7 +55,7 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     if (found := [corpus.sha256 for corpus in learnt.values()]) != expected:
         raise DataError("the data is not what this bundle was trained on", got=found, expected=expected)
     bundle.check_test_rows(test_rows(config, learnt))
-    tests = {language: test_of(config, language) for language in learnt}
+    tests = load_tests(config)
     loaded = time.perf_counter()
     reader = RecordReader.load(bundle)
     marks = {language: reader.finders[language].marks(test.texts) for language, test in tests.items()}
@@ -63,41 +63,32 @@ def evaluate(bundle: Bundle) -> tuple[Report, list[Section]]:
     metrics = score(np.concatenate(list(counts.values())))
     metrics |= {f"f1_{language}": score(one)["f1"] for language, one in counts.items()}
     denied = denials(config)
-    pii = identifiers(config, Deidentifier(reader.identifiers))
+    deidentifier = Deidentifier(reader.identifiers)
+    pii = identifiers(config, deidentifier)
     metrics |= {f"negation_{name}": denied[name] for name in ("f1", "precision", "recall")}
-    metrics["overmasked"] = overmasked(Deidentifier(reader.identifiers), config)
+    metrics["overmasked"] = overmasked(deidentifier, config)
     for protocol, some in pii.items():
         metrics |= {f"pii_{name}_{protocol}": some[name] for name in ("recall", "f1")}
-    parts = slices(tests, marks)
+    parts, train = slices(tests, marks), {language: corpus.train for language, corpus in learnt.items()}
     report = report_of(
         dataset="+".join(sorted({corpus.id for corpus in learnt.values()})),
         protocol="test" if config.dataset == PUBLISHED else "held-out",
         simulated=bundle.manifest.simulated,
         data_sha256=next(iter(learnt.values())).sha256,
         metrics=metrics,
-        floor={"f1": guessing({x: c.train for x, c in learnt.items()}, tests)},
-        baselines={"longest match of training phrases": baseline({x: c.train for x, c in learnt.items()}, tests)},
+        floor={"f1": guessing(train, tests)},
+        baselines={"longest match of training phrases": baseline(train, tests)},
         slices=parts,
         seconds=Seconds(data=loaded - started, train=0.0, evaluate=time.perf_counter() - loaded),
     )
     return report, sections(report, parts, pii)
 
 
-def test_of(config: Config, language: Language) -> Marked:
-    """The test notes of a language."""
-    if config.dataset == PUBLISHED:
-        return load_test("ncbi-disease" if language == "en" else "cehrner")
-    if config.dataset == SIMULATED:
-        return simulate(language, config.notes // 2, config.seed, "test").marked
-    return own(config.dataset)[language][1]
-
-
 def denials(config: Config) -> dict[str, Metric]:
     """Of NegEx's sentences for a bundle of published data, else of simulated notes, whose denials are known."""
     if config.dataset == PUBLISHED:
         return evaluate_assertion(paths("negex-context-sentences"))["all"]
-    both = [simulate(language, config.notes // 2, config.seed, "test") for language in ("en", "zh")]
-    return denials_of(both)
+    return denials_of(list(simulated_tests(config).values()))
 
 
 def denials_of(some: Sequence[Simulated]) -> dict[str, Metric]:
@@ -121,9 +112,8 @@ def identifiers(config: Config, deidentifier: Deidentifier) -> dict[str, dict[st
 
 def overmasked(deidentifier: Deidentifier, config: Config) -> Metric:
     """Share of letters and digits that are masked in simulated notes, which name nobody; intervals draw whole notes."""
-    both = [simulate(language, config.notes // 2, config.seed, "test").marked for language in get_args(Language)]
     counts = []
-    for text in (text for test in both for text in test.texts):
+    for text in (text for test in simulated_tests(config).values() for text in test.marked.texts):
         hidden = sum(c.isalnum() for one in deidentifier(text).replaced for c in text[one.start : one.end])
         counts.append((hidden, sum(c.isalnum() for c in text)))
     found = np.array(counts)

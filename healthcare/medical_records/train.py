@@ -11,7 +11,7 @@ from common.evaluation.stability import reference_histogram
 from common.files import sha256
 from healthcare.medical_records import SYSTEM
 from healthcare.medical_records.config import PUBLISHED, Config
-from healthcare.medical_records.data import Corpus, corpora, dictionary, identified, own, simulated_notes
+from healthcare.medical_records.data import Corpus, corpora, dictionary, identified, load_tests
 from healthcare.medical_records.deid.fit_tagger import fit_tagger
 from healthcare.medical_records.evaluate_ner import evaluate_ner
 from healthcare.medical_records.model import Graph, RecordReader
@@ -87,8 +87,4 @@ def test_rows(config: Config, learnt: dict[Language, Corpus]) -> bytes:
     """The texts of the test part; of a published one, which stays closed, the hashes of the data."""
     if config.dataset == PUBLISHED:
         return "\n".join(corpus.sha256 for corpus in learnt.values()).encode()
-    if config.dataset == SIMULATED:
-        texts = [text for language in learnt for text in simulated_notes(config, language).texts]
-    else:
-        texts = [text for _, test in own(config.dataset).values() for text in test.texts]
-    return "\n".join(texts).encode()
+    return "\n".join(text for test in load_tests(config).values() for text in test.texts).encode()
