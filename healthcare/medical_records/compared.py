@@ -50,7 +50,7 @@ class Compared(BaseModel):
 
 
 class Notes:
-    """Reads the notes of records; `requests` and `reads` are those that were read, in their order."""
+    """Reads the notes of records; `requests` and `answers` are of those that were read, in their order."""
 
     def __init__(self, predictor: MedicalRecordsPredictor, records: Records, identifiers: Identifiers) -> None:
         self._predictor, self._records, self._identifiers = predictor, records, identifiers

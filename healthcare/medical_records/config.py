@@ -2,8 +2,8 @@
 
 sample     simulated notes in English and Chinese, small token models, offline, about 20 s
 reference  diseases from the NCBI corpus and seven kinds of Chinese entities from cEHRNER, terms with codes from openly
-           licensed tables, identifiers from synthetic sentences: about 20 min
-accurate   the same with a fine-tuned transformer for English: an hour, and a fifth as many notes per second
+           licensed tables, identifiers from synthetic sentences
+accurate   the same with a fine-tuned transformer for English, which takes longer to train and to read
 """
 
 from __future__ import annotations
