@@ -113,8 +113,8 @@ def load_encoder(name: str, *, longest: int = 64, layers: int | None = None) -> 
     """The encoder that `name` stands for (see `resolve`), frozen and in evaluation; `.requires_grad_(True)` thaws it.
 
     `longest` is the number of tokens behind which a text is cut off; with `layers` only the first ones are kept, with 0
-    the embeddings alone. No code that comes with a model is run. Raises what `resolve` raises, and `ModelUnavailable` when
-    the folder holds no text encoder.
+    the embeddings alone. No code that comes with a model is run. Raises what `resolve` raises, and `ModelUnavailable`
+    when the folder holds no text encoder.
     """
     folder = resolve(name)
     library = transformers()
