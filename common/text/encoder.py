@@ -31,11 +31,12 @@ class Encoder(nn.Module):
     """Token ids (texts, tokens) to vectors (texts, width): the last layer pooled, of length 1.
 
     `pooling` is that of the backbone's `1_Pooling/config.json`: the mean over a text's tokens, or its first token.
+    `fresh` says that its weights are random still.
     """
 
-    def __init__(self, net: nn.Module, tokens: Tokens, pooling: str = "mean") -> None:
+    def __init__(self, net: nn.Module, tokens: Tokens, pooling: str = "mean", *, fresh: bool = False) -> None:
         super().__init__()
-        self.net, self.tokens, self.pooling = net, tokens, pooling
+        self.net, self.tokens, self.pooling, self.fresh = net, tokens, pooling, fresh
         self.width: int = net.config.hidden_size
         self.layers: int = net.config.num_hidden_layers + 1
         if getattr(net, "pooler", None) is not None:

@@ -15,11 +15,11 @@ from healthcare.medical_records.ner_data import Marked
 
 REPEATS = 1000
 GAIN_ENCODER = {"width": 128, "layers": 3}
-GAIN_PRETRAINING = {"optimisation": {"epochs": 12, "batch": 32, "learning_rate": 1e-3, "largest_gradient": 1.0}}
+GAIN_PRETRAINING = {"optimisation": {"epochs": 12, "batch": 16, "learning_rate": 2e-3, "largest_gradient": 1.0}}
 GAIN_TAGGING = {
-    "layers": 0,
-    "dropout": 0.2,
-    "optimisation": {"epochs": 20, "batch": 16, "learning_rate": 2e-3, "backbone_rate": 0.5, "largest_gradient": 1.0},
+    "dropout": 0.4,
+    "forget": 0.2,
+    "optimisation": {"epochs": 20, "batch": 16, "learning_rate": 4e-3, "backbone_rate": 0.05, "largest_gradient": 1.0},
 }
 """What `pretraining_gain` compares: minutes on one core for a thousand notes."""
 

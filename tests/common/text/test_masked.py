@@ -14,7 +14,7 @@ from common.text.masked import Masking, Small, _Hidden, new_encoder, pretrain_ma
 from common.training.loop import Optimisation
 
 SIZE = Small(width=32, layers=1, heads=2, vocabulary=60, longest=40)
-SETTINGS = Masking(longest=12, optimisation=Optimisation(epochs=15, batch=16, learning_rate=1e-2, backbone_rate=1.0))
+SETTINGS = Masking(longest=12, optimisation=Optimisation(epochs=15, batch=16, learning_rate=1e-2))
 PAIRS = [("salt", "pepper"), ("bread", "butter"), ("day", "night"), ("dog", "cat")]
 
 
@@ -29,6 +29,18 @@ def test_hidden_words_are_guessed_from_their_context_after_training():
     # Whoever knows the places of words but not what a text is about is right in 62 %.
     assert max(history.metrics) > 0.85
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
+
+
+def test_an_encoder_from_nothing_learns_at_the_full_rate_and_a_trained_one_slowly():
+    def moved():
+        before = {name: weight.clone() for name, weight in encoder.net.named_parameters()}
+        pretrain_masked(encoder, texts(100, 1), slow, seed=1)
+        return max(float((weight - before[name]).abs().max()) for name, weight in encoder.net.named_parameters())
+
+    slow = Masking(longest=12, optimisation=Optimisation(epochs=1, batch=16, learning_rate=1e-2, backbone_rate=1e-3))
+    encoder = new_encoder(texts(40, 1), "words", SIZE, seed=1)
+    assert moved() > 1e-3
+    assert moved() < 1e-4
 
 
 def test_a_stopped_run_goes_on_from_its_file(tmp_path):
