@@ -98,8 +98,9 @@ def simulated_tests(config: Config) -> dict[Language, Simulated]:
 def own(path: str) -> dict[Language, tuple[Corpus, Marked]]:
     """Notes of one's own by language, and those kept for the test: a fifth, by a hash of the text.
 
-    JSON lines with `text` and `entities`, each with `start`, `end` (characters) and `kind`. Raises `SchemaError`
-    naming the first bad line, `DatasetUnavailable` without the file.
+    JSON lines with `text` and `entities`, each with `start`, `end` (characters) and `kind`. With `null` for entities
+    nobody marked the note: pre-training and vectors learn from it, nothing else. Raises `SchemaError` naming the first
+    bad line, `DatasetUnavailable` without the file.
     """
     file = Path(path)
     if not file.is_file():
@@ -112,18 +113,19 @@ def own(path: str) -> dict[Language, tuple[Corpus, Marked]]:
             text, marks = _row(line, f"{path}, line {number}")
             language: Language = "zh" if units_of([text]) == "characters" else "en"
             share = crc32(text.encode()) % 10
-            part = "test" if share < 2 else "valid" if share < 4 else "train"
+            part = "unmarked" if marks is None else "test" if share < 2 else "valid" if share < 4 else "train"
             kept = parts.setdefault(language, {}).setdefault(part, Marked([], [], []))
             kept.ids.append(str(number))
             kept.texts.append(text)
-            kept.marks.append(marks)
+            kept.marks.append(marks or [])
     found: dict[Language, tuple[Corpus, Marked]] = {}
     for language, some in parts.items():
         if missing := {"train", "valid", "test"} - some.keys():
             got = f"no {language} note for {', '.join(sorted(missing))}"
             raise SchemaError("too few notes to split", where=path, got=got, expected="fifty of a language or more")
         id = f"{file.name} {language}"
-        corpus = Corpus(id, file.name, "own data", sha256(content), False, some["train"], some["valid"])
+        others = (some["unmarked"],) if "unmarked" in some else ()
+        corpus = Corpus(id, file.name, "own data", sha256(content), False, some["train"], some["valid"], others)
         found[language] = corpus, some["test"]
     return found
 
@@ -184,15 +186,15 @@ def _simulated(language: Language, config: Config) -> Corpus:
     return Corpus(SIMULATED, title, "made here, no rights reserved", sha256(content), True, train, valid)
 
 
-def _row(line: str, where: str) -> tuple[str, list[Mark]]:
-    """Text and marks of a line of one's own file."""
+def _row(line: str, where: str) -> tuple[str, list[Mark] | None]:
+    """Text and marks of a line of one's own file, no marks where nobody looked for them."""
     expected = '{"text": ..., "entities": [{"start": 0, "end": 5, "kind": "disease"}]}'
     try:
         row: Mapping[str, object] = json.loads(line)
-        text, marks = str(row["text"]), list(_marks(row["entities"]))
+        text, marks = str(row["text"]), None if row["entities"] is None else list(_marks(row["entities"]))
     except (ValueError, KeyError, TypeError) as error:
         raise SchemaError("not a note with its entities", where=where, got=error, expected=expected) from None
-    for mark in marks:
+    for mark in marks or ():
         if mark.label not in get_args(Kind) or not 0 <= mark.start < mark.end <= len(text):
             got, kinds = f"{mark.label} at {mark.start} to {mark.end}", ", ".join(get_args(Kind))
             raise SchemaError("no entity of this text", where=where, got=got, expected=f"one of {kinds}, inside of it")

@@ -74,6 +74,16 @@ def test_own_notes_are_split_by_language_and_never_twice(tmp_path: Path):
     assert corpora(Config(dataset=str(file)))["en"].train == found["en"][0].train
 
 
+def test_notes_that_nobody_marked_are_in_no_part(tmp_path: Path):
+    lines = [{"text": f"Note {i}: pain.", "entities": []} for i in range(50)]
+    lines += [{"text": f"Letter {i}: fever.", "entities": None} for i in range(20)]
+    file = tmp_path / "own.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    corpus, test = own(str(file))["en"]
+    assert sum(map(len, (corpus.train, corpus.valid, test))) == 50
+    assert [other.texts for other in corpus.others] == [[f"Letter {i}: fever." for i in range(20)]]
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
