@@ -20,6 +20,8 @@ _ABBREVIATIONS = re.compile(
     r"|tabs|temp|tx|u\.s|vol|vs|wt",
     re.IGNORECASE,
 )
+_NUMBERED = ("no", "nos")
+"""Abbreviations before a number alone; elsewhere they are words: "Fever, no. Cough, yes."."""
 LONGEST = 1000
 """Characters of a sentence; a longer one is cut at its last blank or comma before: what has no end is no sentence."""
 _WRAPPED = 60
@@ -45,6 +47,8 @@ def _cuts(text: str) -> Iterator[int]:
             if _breaks(text, line, at):
                 yield found.end()
             line = found.end()
+        elif mark == "?" and text[max(0, at - 3) : at].rstrip(" \t")[-1:] in ("", *"\n.;:,"):
+            continue  # "? pneumonia": a doubt about what follows
         elif mark[0] != "." or not _belongs(text, at, found.end()):
             yield found.end()
     yield len(text)
@@ -60,6 +64,8 @@ def _belongs(text: str, at: int, after: int) -> bool:
         return False
     if len(word.group()) == 1:  # an initial, unless nothing of a name follows
         return word.group().isupper() and text[after : after + 1] == " " and text[after + 1 : after + 2].isupper()
+    if word.group().lower() in _NUMBERED:
+        return text[after : after + 3].strip()[:1].isdigit()
     small = _OPENS.match(text, after) is not None
     return _ABBREVIATIONS.fullmatch(word.group().rstrip(".")) is not None and (
         small or _title(word.group(), text, after)
@@ -69,7 +75,7 @@ def _belongs(text: str, at: int, after: int) -> bool:
 def _title(word: str, text: str, after: int) -> bool:
     """Whether the abbreviation is one that a name or a number follows."""
     following = text[after : after + 3].strip()[:1]
-    titles = ("dr", "mr", "mrs", "ms", "prof", "st", "vs", "no", "nos", "fig", "approx", "e.g", "i.e", "eg", "ie", "pt")
+    titles = ("dr", "mr", "mrs", "ms", "prof", "st", "vs", "fig", "approx", "e.g", "i.e", "eg", "ie", "pt")
     return bool(following) and (following.isdigit() or word.lower().rstrip(".") in titles)
 
 

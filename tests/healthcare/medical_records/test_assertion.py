@@ -48,6 +48,13 @@ def said(marked: str) -> Assertion:
         "[压痛]、反跳痛阴性。",
         "[胸腔积液]未见。",
         "[发热]（-），咳嗽（+）",
+        "[Fever], no. Cough, yes.",
+        "Neg for [DVT].",
+        "She was not found to have a [fracture].",
+        "Nothing to suggest [meningitis].",
+        "Unlikely to be [pneumonia].",
+        "并非[肺炎]。",
+        "不考虑[肺炎]。",
     ],
 )
 def test_denied(text: str) -> None:
@@ -58,6 +65,7 @@ def test_denied(text: str) -> None:
     "text",
     [
         "Fever: none; [cough]: yes",
+        "Fever, no. [Cough], yes.",
         "The patient denies:\n- fever\nPlan: treat [cough].",
         "ROS: fever (-), [cough] (+)",
         "No fever, but [cough].",
@@ -89,6 +97,9 @@ def test_not_denied(text: str) -> None:
         ("[Malignancy] cannot be excluded.", "uncertain", True),
         ("[肺癌]不除外。", "uncertain", True),
         ("考虑[肺炎]。", "uncertain", True),
+        ("? [pneumonia]", "uncertain", True),
+        ("Doubt [pulmonary embolism].", "uncertain", True),
+        ("[肺炎]证据不足。", "uncertain", True),
         ("[结肠癌]切除,复发可能。", "uncertain", False),
         ("因[阑尾炎],后行手术,术后恢复可。", "temporality", "recent"),
         ("No [pneumonia], possible effusion.", "uncertain", False),
@@ -101,6 +112,7 @@ def test_not_denied(text: str) -> None:
         ("Mother with [breast cancer].", "experiencer", "family"),
         ("Family History: [diabetes].", "experiencer", "family"),
         ("父亲患[肺癌]。", "experiencer", "family"),
+        ("母亲患有[糖尿病]。", "experiencer", "family"),
         ("Patient has [asthma].", "experiencer", "patient"),
     ],
 )
