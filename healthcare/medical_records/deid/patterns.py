@@ -29,7 +29,7 @@ _HAN = "[〇零○一二三四五六七八九十]"
 DATES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"(?<![\d./-]){_YEAR}([-/.]){_NUMBER}\1{_DAY}{_TIME}(?![\d/-])",
+        rf"(?<![\d./-])(?:{_YEAR}|21\d\d)([-/.]){_NUMBER}\1{_DAY}{_TIME}(?![\d/-])",  # MIMIC's are of 21xx
         rf"(?<![\d./-])(?:{_NUMBER}/{_DAY}|{_DAY}/{_NUMBER})/(?:{_YEAR}|\d\d){_TIME}(?![\d/])",
         rf"(?<![\d.-])(?:{_NUMBER}-{_DAY}|{_DAY}-{_NUMBER})-(?:{_YEAR}){_TIME}(?![\d-])",
         rf"(?<![\d.]){_DAY}\.{_NUMBER}\.{_YEAR}{_TIME}(?![\d.]\d)",
@@ -38,7 +38,7 @@ DATES = tuple(
         rf"(?<!\w)(?:{_MONTH},? (?:of )?{_YEAR}|{_YEAR}[- ]{_MONTH}[- ]{_DAY})(?!\d)",
         rf"(?<!\w)(?:{_MONTH} {_DAY}(?:st|nd|rd|th)?|{_DAY}(?:st|nd|rd|th)? (?:of )?{_MONTH})(?![\w/%]|[.,:]\d| ?mg)",
         r"\b(?:on|since|until|dated?|dos|dob|admitted|discharged|seen|through|before|after):? "
-        rf"({_NUMBER}/{_DAY})(?![\d/.])",
+        rf"({_NUMBER}/{_DAY})(?![\d/]|\.\d)",
         r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b",
         rf"\b(?:in|since|until|before|after|during|from|by|of|circa|year|and|to) ({_YEAR})(?![\d%/-]|[.,:]\d| ?m[gl])",
         rf"(?:{_YEAR}年|{_HAN}{{4}}年|\d\d年(?=\d{{1,2}}月\d))(?:{_NUMBER}|{_HAN}{{1,2}})月"
@@ -91,7 +91,7 @@ PHONES = tuple(
 FAX = re.compile(r"(?:\bfax\b|facsimile|传真)(?:号码?| number| no\.?)?[\s:#.]{0,3}$", re.IGNORECASE)
 FAX_AFTER = re.compile(r" ?\(?fax\b", re.IGNORECASE)
 
-_CODE = r"(?P<it>(?=[A-Z0-9()/*.-]{0,40}\d)[A-Z0-9(](?:[ ]?(?=[\d-])[A-Z0-9()/*.-]|[A-Z0-9()/*.-]){2,40}(?<![.)/-]))"
+_CODE = r"(?P<it>(?=[A-Z0-9()/*._-]{0,40}\d)[A-Z0-9(](?:[ ]?(?=[\d-])[A-Z0-9()/*.-]|[A-Z0-9()/*._-]){2,40}(?<![.)/-]))"
 _ID = r"[ ]?(?:(?:(?:id|identifier|number|num|no|nr)\b\.?|#)|号码?|编号|ID)"
 _IS = r"[\s:#=]{0,3}(?:(?:is|was|are|为|是)[\s:]{1,2})?[\s:#]{0,2}"
 

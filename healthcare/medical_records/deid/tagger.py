@@ -10,8 +10,10 @@ import numpy as np
 from common.text.chances import chances
 from common.text.tags import OUTSIDE, Mark, Tags
 from common.text.viterbi import viterbi
+from healthcare.medical_records.abbreviations import known_abbreviations
 from healthcare.medical_records.deid.features import Classes, Token, features, tokens
 from healthcare.medical_records.deid.identifiers import Kind
+from healthcare.medical_records.deid.patterns import cue_words
 
 Found = tuple[Kind, int, int]
 LABELS: tuple[Kind, ...] = (
@@ -20,6 +22,10 @@ LABELS: tuple[Kind, ...] = (
 )
 """What the tagger tells apart; kinds that rules find by their form are `other` to it."""
 NAMED: dict[str, Kind] = {label: label for label in LABELS}
+HARMLESS = {short for short in known_abbreviations() if short.isascii() and len(short) > 2} | {
+    *cue_words()["names"]["not"]
+}
+"""Words that are not masked in doubt: COPD, Patient. Of two letters are states too."""
 WINDOW, OVERLAP = 400, 40
 """Tokens that are tagged at once, and how many of them the next window sees again."""
 
@@ -76,7 +82,7 @@ class Tagger:
         before = -2
         for at in np.flatnonzero((best == OUTSIDE) & (likely[:, OUTSIDE] < self.sure)).tolist():
             token, label = made[at], self.tags.labels[kinds[at]]
-            if token.text[0] == "<" or token.text == "\n":
+            if token.text[0] == "<" or token.text == "\n" or token.text in HARMLESS:
                 continue
             if before == at - 1 and marks[-1].label == label:
                 marks[-1] = Mark(marks[-1].start, token.end, label)

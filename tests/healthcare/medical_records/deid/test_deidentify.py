@@ -59,6 +59,19 @@ def test_what_is_known_of_the_patient_is_found_in_any_case() -> None:
     assert "77 12 3" in found
 
 
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("刘女士，62岁。", "[NAME]女士，62岁。"),
+        ("由陈主任查房，建议周医生会诊。", "由[NAME]主任查房，建议[NAME]医生会诊。"),
+        ("主治医生查房，住院医师记录。", "主治医生查房，住院医师记录。"),
+        ("治疗方案由主任医师决定。", "治疗方案由主任医师决定。"),
+    ],
+)
+def test_a_chinese_surname_before_a_title(text: str, left: str) -> None:
+    assert Deidentifier()(text).text == left
+
+
 def test_ages_stay_up_to_89() -> None:
     assert Deidentifier()("a 60 year-old, a 93 year-old").text == "a 60 year-old, a [AGE] year-old"
     assert Deidentifier(policy=Policy(ages=True))("a 60 year-old").text == "a [AGE] year-old"

@@ -64,6 +64,14 @@ def test_to_be_surer_finds_more(tagger: Tagger) -> None:
     assert many > few
 
 
+def test_words_of_medicine_are_not_masked_in_doubt(tagger: Tagger) -> None:
+    text = "Patient presents with COPD and XQZV."
+    doubtful = Tagger(tagger.vocabulary, tagger.weights * 0, tagger.transitions * 0, tagger.classes, 0.9)
+    found = {text[start:end] for _, start, end in doubtful.tag(text)}
+    assert any("XQZV" in one for one in found)
+    assert not any("COPD" in one or "Patient" in one for one in found)
+
+
 def _with(tagger: Tagger, **changes: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     arrays, state = tagger.state()
     return arrays, state | changes
