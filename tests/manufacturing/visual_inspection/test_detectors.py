@@ -20,6 +20,7 @@ from manufacturing.visual_inspection.fit import fit, raw_scores, score
 from manufacturing.visual_inspection.learn import EMPTY, FIT, Material, as_tensor, crossed
 from manufacturing.visual_inspection.model import pooled
 
+pytestmark = pytest.mark.slow
 DETECTORS = get_args(Detector)
 
 

@@ -24,6 +24,7 @@ from manufacturing.visual_inspection.serve import InspectionPredictor
 from manufacturing.visual_inspection.simulator import simulate
 from manufacturing.visual_inspection.train import train
 
+pytestmark = pytest.mark.slow
 URL = "/v1/visual_inspection/predict"
 
 
