@@ -42,6 +42,8 @@ _AFTER = re.compile(
     rf"(?P<low>{_NUMBER})\s?[-–~至]\s?(?P<high>{_NUMBER})[^()\[\]（）\n]{{0,16}}[)\]）])?"
     rf"(?:\s{{0,2}}[(\[（]?(?P<late>{_FLAG})[)\]）]?(?![A-Za-z]))?"
 )
+_DEGREE = {"C": "Cel", "F": "[degF]"}
+_DEGREES = re.compile(r"\s?([CF])\b")
 _OTHER_UNIT = r"[A-Za-zµμ%]{1,8}/[A-Za-z0-9µμ.^]{1,10}(?<!\.)"
 _DOSE = re.compile(r"\s?(?:mg|g|mcg|µg|ug|ml|meq|units?|iu|tab|片|粒|支|毫克|毫升)(?![a-z/%])", re.IGNORECASE)
 
@@ -94,20 +96,23 @@ def ucum(unit: str) -> str | None:
 
 
 def _value(note: str, match: re.Match[str]) -> LabValue:
-    written, unit = note[slice(*match.span("value"))], _unit(note, match)
+    written, unit, end = note[slice(*match.span("value"))], _unit(note, match), match.end()
+    test = _tests()[match["name"]]
+    if test == "temperature" and not unit and (degrees := _DEGREES.match(note, end)):
+        unit, end = degrees[1], degrees.end()
+    known = _DEGREE.get(unit, unit)
     plain = re.fullmatch(_NUMBER, written)
-    after = _AFTER.match(note, match.end())
+    after = _AFTER.match(note, end)
     assert after is not None
-    end = after.end() if after.group().strip() else match.end()
+    end = after.end() if after.group().strip() else end
     low, high = (number(after[side]) if after[side] else None for side in ("low", "high"))
     value = number(written) if plain else None
     comparator = _SIGNS[match["sign"] or ""]
     mark = (after["flag"] or after["late"] or "").lower()
     flag = _FLAGS.get(mark) or (_against(value, low, high) if not comparator else None)
-    test = _tests()[match["name"]]
     return LabValue(
         test, match.start(), end, note[match.start() : end], written, value, comparator,
-        unit, ucum(unit) if unit else None, low, high, flag, _codes(test, unit),
+        unit, ucum(known) if known else None, low, high, flag, _codes(test, known),
     )  # fmt: skip
 
 

@@ -17,6 +17,8 @@ from healthcare.medical_records.medication import Medication, medications, named
         ("platelets 12,300 /uL", "platelets", 12300, "/uL"),
         ("Hemoglobin was 7.8 g/dL", "hemoglobin", 7.8, "g/dL"),
         ("T 38.5 ℃", "temperature", 38.5, "Cel"),
+        ("Temp 101.3F", "temperature", 101.3, "[degF]"),
+        ("T 38.2 C", "temperature", 38.2, "Cel"),
         ("CA 125 35 U/mL", "ca125", 35, "U/mL"),
         ("hemoglobin A1c: 8.1%", "hba1c", 8.1, "%"),
         ("CK 300 foo/bar", "creatine_kinase", 300, None),
