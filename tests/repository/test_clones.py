@@ -96,8 +96,8 @@ def test_a_clone_installs_demonstrates_serves_and_passes_its_tests(origin: str, 
     listed = run([str(venv / "bin" / "espalier"), "list", "--json"], project, variables)
     assert {row["name"] for row in json.loads(listed)} >= set(systems)
     assert not [row for row in json.loads(listed) if "error" in row]
-    # The whole of its suite takes minutes; these are its own tests but the slow ones, the suite of the house, and how it
-    # is packed. Those of several systems run in the clone of each.
+    # The whole of its suite takes minutes; these are its own tests but the slow ones, the suite of the house, and how
+    # it is packed. Those of several systems run in the clone of each.
     link(venv, asked_of(project, [vertical, "dev"]))
     own = [f"tests/{name.replace('.', '/')}" for name in systems if len(systems) == 1]
     chosen = [*(path for path in own if (project / path).is_dir()), "tests/conformance", "tests/packaging"]
